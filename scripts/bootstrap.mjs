@@ -151,6 +151,7 @@ function handOver(command, args) {
     TURBO_TELEMETRY_DISABLED: '1',
     TURBO_NO_UPDATE_NOTIFIER: '1',
   };
+  if (!process.stdout.isTTY && !env.FORCE_COLOR) env.NO_COLOR ??= '1';
   const child = spawn(command, args, { stdio: 'inherit', env });
   process.on('SIGINT', () => {}); // the terminal sends it to the child as well
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
