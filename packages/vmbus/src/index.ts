@@ -1,1 +1,2 @@
-export {};
+export * from './channel.ts';
+export * from './guest/contract.ts';

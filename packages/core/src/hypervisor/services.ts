@@ -1,0 +1,87 @@
+import type { Clock, TimerQueue } from '../clock.ts';
+import type { Counters } from '../counters.ts';
+import type { PortRegion } from '../devices.ts';
+import type { GuestFaults, Logger } from '../logger.ts';
+import type { DmaDomain, DmaDomainKind } from '../memory/dma.ts';
+import type { GpaSpace } from '../memory/gpa-space.ts';
+import { type Token, token } from '../plugin/token.ts';
+import type { ProcessorEngine } from '../processor/contract.ts';
+import type { PartitionPorts } from './ports.ts';
+import type { WorkQueue } from './work.ts';
+
+/** The I/O port space of a partition. */
+export interface IoPortSpace {
+  /** Claims ports. Throws KenshoError PORTS_IN_USE, naming both, where they are taken. */
+  add(region: PortRegion): void;
+  remove(region: PortRegion): void;
+}
+
+/** An interrupt as a device or the board asserts it (HvCallAssertVirtualInterrupt). */
+export interface VirtualInterrupt {
+  readonly vector: number;
+  /** Local APIC delivery mode (Intel SDM 3A, 10.6.1). */
+  readonly deliveryMode: 'fixed' | 'lowest-priority' | 'smi' | 'nmi' | 'init' | 'extint';
+  readonly levelTriggered: boolean;
+  readonly logicalDestination: boolean;
+  /** APIC id, or logical destination. */
+  readonly destination: number;
+}
+
+/** How a run of a partition came to its end. */
+export type PartitionEnd =
+  | { readonly reason: 'power-off' }
+  | { readonly reason: 'reset' }
+  | { readonly reason: 'guest-ended' }
+  | { readonly reason: 'triple-fault'; readonly vpIndex: number }
+  | { readonly reason: 'crash'; readonly parameters: readonly bigint[]; readonly message: string | undefined }
+  | { readonly reason: 'stopped' };
+
+/** What the board and devices may do to their partition as a whole. */
+export interface PartitionControl {
+  /** Asserts an interrupt at the local APICs. A level-triggered one stays until its EOI is reported. */
+  assertVirtualInterrupt(interrupt: VirtualInterrupt): void;
+  /** Called at the EOI of each level-triggered vector. */
+  onEndOfInterrupt(listener: (vector: number) => void): void;
+  /** The board's 8259 pair, asked when a local APIC takes an ExtINT; -1 means spurious. */
+  setExternalInterruptSource(acknowledge: () => number): void;
+  /** Raises or lowers the ExtINT line to VP 0. */
+  setExternalInterrupt(level: boolean): void;
+  /** Ends the run after the current slice. */
+  end(end: PartitionEnd): void;
+}
+
+/** The DMA remapping unit: one domain for each device. */
+export interface DmaRemapping {
+  /** Attaches a domain to a device. Throws KenshoError DEVICE_ATTACHED where it has one. */
+  attach(device: string, kind: DmaDomainKind): DmaDomain;
+  /** The device's domain; one that is empty, and faults on every access, where none was attached. */
+  domainOf(device: string): DmaDomain;
+  detach(device: string): void;
+}
+
+/** Identity of a partition. */
+export interface PartitionInfo {
+  readonly id: number;
+  readonly name: string;
+  readonly vpCount: number;
+  /** RAM size. */
+  readonly memoryBytes: number;
+  /** Whether the hypervisor shows itself to the guest: CPUID leaves, synthetic MSRs, hypercalls. */
+  readonly enlightened: boolean;
+  readonly tscFrequencyHz: number;
+}
+
+// The services of each partition.
+export const PARTITION_INFO: Token<PartitionInfo> = token<PartitionInfo>('@kensho/core:PartitionInfo');
+export const CLOCK: Token<Clock> = token<Clock>('@kensho/core:Clock');
+export const TIMERS: Token<TimerQueue> = token<TimerQueue>('@kensho/core:TimerQueue');
+export const WORK: Token<WorkQueue> = token<WorkQueue>('@kensho/core:WorkQueue');
+export const COUNTERS: Token<Counters> = token<Counters>('@kensho/core:Counters');
+export const LOGGER: Token<Logger> = token<Logger>('@kensho/core:Logger');
+export const GUEST_FAULTS: Token<GuestFaults> = token<GuestFaults>('@kensho/core:GuestFaults');
+export const IO_PORTS: Token<IoPortSpace> = token<IoPortSpace>('@kensho/core:IoPortSpace');
+export const GPA_SPACE: Token<GpaSpace> = token<GpaSpace>('@kensho/core:GpaSpace');
+export const DMA: Token<DmaRemapping> = token<DmaRemapping>('@kensho/core:DmaRemapping');
+export const PORTS: Token<PartitionPorts> = token<PartitionPorts>('@kensho/core:PartitionPorts');
+export const PARTITION_CONTROL: Token<PartitionControl> = token<PartitionControl>('@kensho/core:PartitionControl');
+export const PROCESSOR_ENGINE: Token<ProcessorEngine> = token<ProcessorEngine>('@kensho/core:ProcessorEngine');

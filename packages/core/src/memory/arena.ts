@@ -1,0 +1,78 @@
+import { assert, KenshoError } from '../errors.ts';
+
+export const PAGE_SIZE = 4096;
+export const PAGE_SHIFT = 12;
+
+/**
+ * All host memory that a partition's guest can see: RAM, ROM and the hypervisor's overlay pages, as pages of one
+ * buffer. The processor plugin allocates the buffer (it may be a WebAssembly memory that holds the processor's
+ * state too); the GPA space maps guest pages onto arena pages. Host integers are assumed little-endian, as all
+ * platforms that run Node.js are.
+ */
+export class PageArena {
+  /** The buffer and the place of page 0 in it. */
+  readonly buffer: ArrayBufferLike;
+  readonly byteOffset: number;
+  readonly pageCount: number;
+  /** Byte view: page p starts at p * 4096. */
+  readonly bytes: Uint8Array;
+  /** 32-bit view: page p starts at p * 1024. */
+  readonly words: Uint32Array;
+  readonly data: DataView;
+  /** Free runs by first page, in order; neighbours are always merged. */
+  readonly #free: { first: number; count: number }[];
+
+  constructor(buffer: ArrayBufferLike, byteOffset: number, pageCount: number) {
+    assert(byteOffset % PAGE_SIZE === 0, 'the arena begins on a page');
+    this.buffer = buffer;
+    this.byteOffset = byteOffset;
+    this.pageCount = pageCount;
+    this.bytes = new Uint8Array(buffer, byteOffset, pageCount * PAGE_SIZE);
+    this.words = new Uint32Array(buffer, byteOffset, pageCount * (PAGE_SIZE / 4));
+    this.data = new DataView(buffer, byteOffset, pageCount * PAGE_SIZE);
+    this.#free = [{ first: 0, count: pageCount }];
+  }
+
+  /** An arena over fresh memory of its own. */
+  static allocate(pageCount: number, options: { shared?: boolean } = {}): PageArena {
+    const size = pageCount * PAGE_SIZE;
+    return new PageArena(options.shared === true ? new SharedArrayBuffer(size) : new ArrayBuffer(size), 0, pageCount);
+  }
+
+  /** Takes `count` contiguous zeroed pages and returns the first. Throws KenshoError OUT_OF_GUEST_MEMORY. */
+  take(count: number): number {
+    const run = this.#free.find((candidate) => candidate.count >= count);
+    if (run === undefined) {
+      throw new KenshoError(
+        'OUT_OF_GUEST_MEMORY',
+        `the partition's memory of ${this.pageCount} pages has no run of ${count} free: give it more memory`,
+      );
+    }
+    const first = run.first;
+    run.first += count;
+    run.count -= count;
+    if (run.count === 0) this.#free.splice(this.#free.indexOf(run), 1);
+    return first;
+  }
+
+  /** Gives pages back, zeroed. */
+  give(first: number, count: number): void {
+    this.bytes.fill(0, first * PAGE_SIZE, (first + count) * PAGE_SIZE);
+    let at = this.#free.findIndex((run) => run.first > first);
+    if (at < 0) at = this.#free.length;
+    this.#free.splice(at, 0, { first, count });
+    for (const i of [at, at - 1]) {
+      const left = this.#free[i];
+      const right = this.#free[i + 1];
+      if (left !== undefined && right !== undefined && left.first + left.count === right.first) {
+        left.count += right.count;
+        this.#free.splice(i + 1, 1);
+      }
+    }
+  }
+
+  /** The bytes of one page. */
+  page(page: number): Uint8Array {
+    return this.bytes.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
+  }
+}
