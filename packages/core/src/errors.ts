@@ -19,7 +19,10 @@ export class HvError extends KenshoError {
   readonly status: HvStatus;
 
   constructor(call: string, status: HvStatus, detail?: string) {
-    super(hvStatusName(status), `${call}: ${hvStatusName(status)}${detail === undefined ? '' : ` (${detail})`}`);
+    super(
+      hvStatusName(status),
+      `${call}: ${hvStatusName(status)}${detail === undefined ? '' : ` (${detail})`}`,
+    );
     this.name = 'HvError';
     this.status = status;
   }

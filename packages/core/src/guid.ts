@@ -37,5 +37,6 @@ export function guidFromBytes(source: Uint8Array): Guid {
 export const guid: FieldType<Guid> = {
   sizeBytes: 16,
   get: (data, offset) => guidFromBytes(new Uint8Array(data.buffer, data.byteOffset + offset, 16)),
-  set: (data, offset, value) => new Uint8Array(data.buffer, data.byteOffset + offset, 16).set(guidToBytes(value)),
+  set: (data, offset, value) =>
+    new Uint8Array(data.buffer, data.byteOffset + offset, 16).set(guidToBytes(value)),
 };

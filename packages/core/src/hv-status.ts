@@ -32,7 +32,9 @@ export const HvStatus = {
 } as const;
 export type HvStatus = (typeof HvStatus)[keyof typeof HvStatus];
 
-const NAMES = new Map<number, string>(Object.entries(HvStatus).map(([name, code]) => [code, `HV_STATUS_${name}`]));
+const NAMES = new Map<number, string>(
+  Object.entries(HvStatus).map(([name, code]) => [code, `HV_STATUS_${name}`]),
+);
 
 /** The specification's name of a status. */
 export function hvStatusName(status: number): string {

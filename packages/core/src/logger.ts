@@ -14,11 +14,17 @@ export interface Logger {
   child(scope: string): Logger;
 }
 
-export type LogSink = (level: LogLevel, scope: string, message: string, fields: LogFields | undefined) => void;
+export type LogSink = (
+  level: LogLevel,
+  scope: string,
+  message: string,
+  fields: LogFields | undefined,
+) => void;
 
 /** A logger that hands every line to `sink`. */
 export function createLogger(sink: LogSink, scope = ''): Logger {
-  const at = (level: LogLevel) => (message: string, fields?: LogFields) => sink(level, scope, message, fields);
+  const at = (level: LogLevel) => (message: string, fields?: LogFields) =>
+    sink(level, scope, message, fields);
   return {
     debug: at('debug'),
     info: at('info'),

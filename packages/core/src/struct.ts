@@ -55,7 +55,8 @@ export function bytes(sizeBytes: number): FieldType<Uint8Array> {
     sizeBytes,
     get: (data, offset) => new Uint8Array(data.buffer, data.byteOffset + offset, sizeBytes).slice(),
     set: (data, offset, value) => {
-      if (value.length > sizeBytes) throw new RangeError(`${value.length} bytes do not fit a field of ${sizeBytes}`);
+      if (value.length > sizeBytes)
+        throw new RangeError(`${value.length} bytes do not fit a field of ${sizeBytes}`);
       const target = new Uint8Array(data.buffer, data.byteOffset + offset, sizeBytes);
       target.set(value);
       target.fill(0, value.length);
@@ -64,7 +65,7 @@ export function bytes(sizeBytes: number): FieldType<Uint8Array> {
 }
 
 /** Field name to byte offset and type. */
-export type StructTable = Readonly<Record<string, readonly [offset: number, type: FieldType<never>]>>;
+export type StructTable = Readonly<Record<string, readonly [offset: number, type: FieldType<unknown>]>>;
 
 type FieldValue<F> = F extends readonly [number, FieldType<infer T>] ? T : never;
 
@@ -104,7 +105,8 @@ export function struct<const S extends StructTable>(name: string, sizeBytes: num
   const taken = new Uint8Array(sizeBytes);
   const entries = Object.entries(table) as [string, readonly [number, FieldType<unknown>]][];
   for (const [field, [offset, type]] of entries) {
-    if (offset + type.sizeBytes > sizeBytes) throw new RangeError(`${name}.${field} ends beyond ${sizeBytes} bytes`);
+    if (offset + type.sizeBytes > sizeBytes)
+      throw new RangeError(`${name}.${field} ends beyond ${sizeBytes} bytes`);
     if (taken.subarray(offset, offset + type.sizeBytes).some((used) => used !== 0)) {
       throw new RangeError(`${name}.${field} overlaps another field`);
     }

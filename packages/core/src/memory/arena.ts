@@ -36,7 +36,11 @@ export class PageArena {
   /** An arena over fresh memory of its own. */
   static allocate(pageCount: number, options: { shared?: boolean } = {}): PageArena {
     const size = pageCount * PAGE_SIZE;
-    return new PageArena(options.shared === true ? new SharedArrayBuffer(size) : new ArrayBuffer(size), 0, pageCount);
+    return new PageArena(
+      options.shared === true ? new SharedArrayBuffer(size) : new ArrayBuffer(size),
+      0,
+      pageCount,
+    );
   }
 
   /** Takes `count` contiguous zeroed pages and returns the first. Throws KenshoError OUT_OF_GUEST_MEMORY. */

@@ -180,7 +180,12 @@ export class GpaSpace {
     return () => this.#listeners.delete(listener);
   }
 
-  #copy(gpa: number, size: number, access: number, move: (offset: number, done: number, count: number) => void): boolean {
+  #copy(
+    gpa: number,
+    size: number,
+    access: number,
+    move: (offset: number, done: number, count: number) => void,
+  ): boolean {
     let done = 0;
     while (done < size) {
       const offset = this.translate(gpa + done, access);

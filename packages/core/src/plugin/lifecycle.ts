@@ -19,7 +19,9 @@ export class TeardownStack {
       try {
         await step.end();
       } catch (cause) {
-        failures.push(new Error(`${step.name}: ${cause instanceof Error ? cause.message : cause}`, { cause }));
+        failures.push(
+          new Error(`${step.name}: ${cause instanceof Error ? cause.message : cause}`, { cause }),
+        );
       }
     }
     if (failures.length === 1) throw failures[0];

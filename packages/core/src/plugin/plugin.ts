@@ -1,5 +1,5 @@
-import type { ProcessorKind } from '../processor/contract.ts';
 import type { MaybePromise } from '../hypervisor/work.ts';
+import type { ProcessorKind } from '../processor/contract.ts';
 import type { Constructor, Token } from './token.ts';
 import { token } from './token.ts';
 

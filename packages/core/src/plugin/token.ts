@@ -21,10 +21,14 @@ type TokensOf<A extends unknown[]> = { [K in keyof A]: Token<A[K]> };
  * extra or misplaced token does not compile. The class itself stays usable with plain `new`.
  */
 export function injects<A extends unknown[], T>(
-  constructor: new (...args: A) => T,
+  target: new (...args: A) => T,
   ...tokens: TokensOf<A>
-): new (...args: A) => T {
-  (tokens as Token<unknown>[]).forEach((parameter, index) => inject(parameter)(constructor, undefined, index));
-  injectable()(constructor as unknown as new (...args: unknown[]) => T);
-  return constructor;
+): new (
+  ...args: A
+) => T {
+  for (const [index, parameter] of (tokens as Token<unknown>[]).entries()) {
+    inject(parameter)(target, undefined, index);
+  }
+  injectable()(target as unknown as new (...args: unknown[]) => T);
+  return target;
 }
