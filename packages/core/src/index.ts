@@ -12,6 +12,7 @@ export * from './logger.ts';
 export * from './memory/arena.ts';
 export * from './memory/dma.ts';
 export * from './memory/gpa-space.ts';
+export * from './memory/run-allocator.ts';
 export * from './plugin/composer.ts';
 export * from './plugin/lifecycle.ts';
 export * from './plugin/plugin.ts';

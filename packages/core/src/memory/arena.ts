@@ -1,4 +1,5 @@
 import { assert, KenshoError } from '../errors.ts';
+import { RunAllocator } from './run-allocator.ts';
 
 export const PAGE_SIZE = 4096;
 export const PAGE_SHIFT = 12;
@@ -19,8 +20,7 @@ export class PageArena {
   /** 32-bit view: page p starts at p * 1024. */
   readonly words: Uint32Array;
   readonly data: DataView;
-  /** Free runs by first page, in order; neighbours are always merged. */
-  readonly #free: { first: number; count: number }[];
+  readonly #free: RunAllocator;
 
   constructor(buffer: ArrayBufferLike, byteOffset: number, pageCount: number) {
     assert(byteOffset % PAGE_SIZE === 0, 'the arena begins on a page');
@@ -30,7 +30,7 @@ export class PageArena {
     this.bytes = new Uint8Array(buffer, byteOffset, pageCount * PAGE_SIZE);
     this.words = new Uint32Array(buffer, byteOffset, pageCount * (PAGE_SIZE / 4));
     this.data = new DataView(buffer, byteOffset, pageCount * PAGE_SIZE);
-    this.#free = [{ first: 0, count: pageCount }];
+    this.#free = new RunAllocator(0, pageCount);
   }
 
   /** An arena over fresh memory of its own. */
@@ -45,34 +45,20 @@ export class PageArena {
 
   /** Takes `count` contiguous zeroed pages and returns the first. Throws KenshoError OUT_OF_GUEST_MEMORY. */
   take(count: number): number {
-    const run = this.#free.find((candidate) => candidate.count >= count);
-    if (run === undefined) {
+    const first = this.#free.take(count);
+    if (first < 0) {
       throw new KenshoError(
         'OUT_OF_GUEST_MEMORY',
         `the partition's memory of ${this.pageCount} pages has no run of ${count} free: give it more memory`,
       );
     }
-    const first = run.first;
-    run.first += count;
-    run.count -= count;
-    if (run.count === 0) this.#free.splice(this.#free.indexOf(run), 1);
     return first;
   }
 
   /** Gives pages back, zeroed. */
   give(first: number, count: number): void {
     this.bytes.fill(0, first * PAGE_SIZE, (first + count) * PAGE_SIZE);
-    let at = this.#free.findIndex((run) => run.first > first);
-    if (at < 0) at = this.#free.length;
-    this.#free.splice(at, 0, { first, count });
-    for (const i of [at, at - 1]) {
-      const left = this.#free[i];
-      const right = this.#free[i + 1];
-      if (left !== undefined && right !== undefined && left.first + left.count === right.first) {
-        left.count += right.count;
-        this.#free.splice(i + 1, 1);
-      }
-    }
+    this.#free.give(first, count);
   }
 
   /** The bytes of one page. */
