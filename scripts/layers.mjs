@@ -59,6 +59,7 @@ function importsOf(file) {
   return found;
 }
 
+const foreign = 'protocol/ imports only its own folder and @kensho/core';
 const graph = new Map();
 for (const from of byName.values()) {
   const files = fs
@@ -82,16 +83,11 @@ for (const from of byName.values()) {
       if (to.startsWith('.')) {
         const target = path.posix.join(path.posix.dirname(file), to);
         if (!target.startsWith(`${from.folder}/`)) problem('a relative import leaves the package');
-        if (
-          path.posix.dirname(file).endsWith('/protocol') &&
-          path.posix.dirname(target) !== path.posix.dirname(file)
-        )
-          problem('protocol/ imports only its own folder and @kensho/core');
+        if (protocol && !target.startsWith(protocol)) problem(foreign);
         edges.push({ target, line });
         continue;
       }
-      if (protocol && to !== '@kensho/core')
-        problem('protocol/ imports only its own folder and @kensho/core');
+      if (protocol && to !== '@kensho/core') problem(foreign);
       const name = /^@kensho(-examples)?\/[^/]+/.exec(to)?.[0];
       if (!name) continue;
       const target = byName.get(name);
