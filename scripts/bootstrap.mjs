@@ -122,6 +122,7 @@ async function install() {
         '--no-audit',
         '--no-fund',
         '--ignore-scripts=false',
+        '--include=optional',
         '--fetch-retry-mintimeout=1000',
       ];
       fs.mkdirSync(pnpmFolder, { recursive: true });
