@@ -1,0 +1,55 @@
+import type { PortHandler, PortRegion } from '@kensho/core';
+import { allOnes, type PciRootBus } from './pci-bus.ts';
+
+/** Ports of configuration mechanism 1 (PCI Local Bus 2.2, 3.2.2.3.2), as offsets from 0xCF8. */
+const CONFIG_ADDRESS = 0;
+const CONFIG_DATA = 4;
+const CONFIG_PORTS = { port: 0xcf8, count: 8 } as const;
+
+const ADDRESS_ENABLE = 0x80000000;
+/** Bits 30:24 and 1:0 of the address are reserved and read as zero. */
+const ADDRESS_IMPLEMENTED = 0x80fffffc;
+
+/**
+ * Configuration mechanism 1: an address register that only a dword access reaches, and a data window of one dword
+ * at which bytes and words are reached too. Type 1 cycles, to other buses, find nobody.
+ */
+export class ConfigMechanism implements PortHandler {
+  readonly region: PortRegion = { name: 'pci-config', ...CONFIG_PORTS, handler: this };
+  readonly #bus: PciRootBus;
+  #address = 0;
+
+  constructor(bus: PciRootBus) {
+    this.#bus = bus;
+  }
+
+  read(offset: number, sizeBytes: number): number {
+    if (offset < CONFIG_DATA) {
+      return offset === CONFIG_ADDRESS && sizeBytes === 4 ? this.#address : allOnes(sizeBytes);
+    }
+    if (!this.#selects(offset, sizeBytes)) return allOnes(sizeBytes);
+    return this.#bus.readConfig((this.#address >>> 8) & 0xff, this.#registerOf(offset), sizeBytes);
+  }
+
+  write(offset: number, sizeBytes: number, value: number): void {
+    if (offset < CONFIG_DATA) {
+      if (offset === CONFIG_ADDRESS && sizeBytes === 4) this.#address = (value & ADDRESS_IMPLEMENTED) >>> 0;
+      return;
+    }
+    if (!this.#selects(offset, sizeBytes)) return;
+    this.#bus.writeConfig((this.#address >>> 8) & 0xff, this.#registerOf(offset), sizeBytes, value);
+  }
+
+  /** Whether the address register names something on bus 0, and the access stays within its dword. */
+  #selects(offset: number, sizeBytes: number): boolean {
+    return (
+      (this.#address & ADDRESS_ENABLE) !== 0 &&
+      (this.#address & 0x00ff0000) === 0 &&
+      offset - CONFIG_DATA + sizeBytes <= 4
+    );
+  }
+
+  #registerOf(offset: number): number {
+    return (this.#address & 0xfc) | (offset & 3);
+  }
+}
