@@ -1,0 +1,86 @@
+import {
+  Counters,
+  GpaSpace,
+  GuestFaults,
+  type IoPortSpace,
+  KenshoError,
+  PageArena,
+  type PartitionControl,
+  type PortRegion,
+  silentLogger,
+  type VirtualInterrupt,
+} from '@kensho/core';
+
+/** I/O ports that refuse overlaps and answer all ones where nothing is. */
+export class FakePorts implements IoPortSpace {
+  readonly regions: PortRegion[] = [];
+
+  add(region: PortRegion): void {
+    const other = this.regions.find(
+      (r) => region.port < r.port + r.count && r.port < region.port + region.count,
+    );
+    if (other !== undefined) throw new KenshoError('PORTS_IN_USE', `${region.name} covers ${other.name}`);
+    this.regions.push(region);
+  }
+
+  remove(region: PortRegion): void {
+    const at = this.regions.indexOf(region);
+    if (at >= 0) this.regions.splice(at, 1);
+  }
+
+  in(port: number, sizeBytes = 1): number {
+    const region = this.#find(port);
+    return region === undefined
+      ? 2 ** (8 * sizeBytes) - 1
+      : region.handler.read(port - region.port, sizeBytes);
+  }
+
+  out(port: number, value: number, sizeBytes = 1): void {
+    const region = this.#find(port);
+    region?.handler.write(port - region.port, sizeBytes, value);
+  }
+
+  #find(port: number): PortRegion | undefined {
+    return this.regions.find((r) => port >= r.port && port < r.port + r.count);
+  }
+}
+
+/** Records what the board asks of its partition. */
+export class FakeControl implements PartitionControl {
+  readonly asserted: VirtualInterrupt[] = [];
+  extInt = false;
+  extIntChanges = 0;
+  acknowledge: () => number = () => -1;
+  #eoi: (vector: number) => void = () => {};
+
+  assertVirtualInterrupt(interrupt: VirtualInterrupt): void {
+    this.asserted.push(interrupt);
+  }
+  onEndOfInterrupt(listener: (vector: number) => void): void {
+    this.#eoi = listener;
+  }
+  setExternalInterruptSource(acknowledge: () => number): void {
+    this.acknowledge = acknowledge;
+  }
+  setExternalInterrupt(level: boolean): void {
+    this.extInt = level;
+    this.extIntChanges++;
+  }
+  end(): void {}
+
+  endOfInterrupt(vector: number): void {
+    this.#eoi(vector);
+  }
+}
+
+/** What a board stands on, without a hypervisor. */
+export function fakeServices() {
+  const counters = new Counters();
+  return {
+    counters,
+    faults: new GuestFaults(counters, silentLogger),
+    ports: new FakePorts(),
+    gpa: new GpaSpace(PageArena.allocate(1)),
+    control: new FakeControl(),
+  };
+}
