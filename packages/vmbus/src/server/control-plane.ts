@@ -1,0 +1,633 @@
+import { KenshoError, type LogFields } from '@kensho/core';
+import {
+  bareMessage,
+  ChannelMessageType,
+  CLOSECHANNEL,
+  ConnectionState,
+  checkChannelMessage,
+  GPADL_BODY,
+  GPADL_CREATED,
+  GPADL_HEADER,
+  GPADL_TEARDOWN,
+  GPADL_TORNDOWN,
+  INITIATE_CONTACT,
+  MAX_RELID,
+  MODIFYCHANNEL,
+  MODIFYCHANNEL_RESPONSE,
+  NtStatus,
+  OFFERCHANNEL,
+  OPENCHANNEL,
+  OPENCHANNEL_RESULT,
+  RELID_RELEASED,
+  RESCIND_CHANNELOFFER,
+  TL_CONNECT_REQUEST,
+  TL_CONNECT_RESULT,
+  VERSION_RESPONSE,
+  VMBUS_EVENT_CONNECTION_BASE,
+  VMBUS_MESSAGE_CONNECTION_ID_4,
+  VMBUS_MESSAGE_SINT,
+  VMBUS_VERSIONS,
+  VmbusVersion,
+} from '../protocol/messages.ts';
+import { BusChannel, type ChannelDescription, type OpenRequest } from './bus-channel.ts';
+import {
+  DEFAULT_GPADL_LIMITS,
+  type GpadlEntry,
+  type GpadlLimits,
+  type GpadlProgress,
+  GpadlTable,
+} from './gpadl-table.ts';
+
+/** Everything that the control plane does to the world. Calls are made in the order in which they must happen. */
+export interface ControlPlaneEffects {
+  /** Sends a channel message to the guest, after those that were sent before. */
+  send(message: Uint8Array): void;
+  /**
+   * A guest makes contact: what is sent from now on goes to this VP and SINT, and nothing of what was sent before
+   * need arrive. False where there is no such target.
+   */
+  setMessageTarget(vpIndex: number, sint: number): boolean;
+  /** Opens a channel for its device; false refuses it. The guest is told afterwards. */
+  openChannel(channel: BusChannel, request: OpenRequest): boolean;
+  /** The device must let go of the channel; {@link ControlPlane.closeFinished} says when it has, now or later. */
+  closeChannel(channel: BusChannel): void;
+  /** Moves an open channel's interrupts; false where there is no such VP. */
+  setTargetVp(channel: BusChannel, vpIndex: number): boolean;
+  gpadlCreated(gpadl: GpadlEntry<BusChannel>): void;
+  /** The guest may use the memory for something else as soon as this returns. */
+  gpadlTornDown(gpadl: GpadlEntry<BusChannel>): void;
+  /** A revoked channel is closed and, as far as the host is concerned, gone. */
+  channelRevoked(channel: BusChannel): void;
+  /** The guest broke the protocol. `kind` is one of a fixed set. */
+  fault(kind: string, text: string, fields?: LogFields): void;
+}
+
+export interface ControlPlaneOptions {
+  /** Newest version to agree to. @default 5.3 */
+  readonly maxVersion?: VmbusVersion;
+  readonly gpadlLimits?: Partial<GpadlLimits>;
+}
+
+/** Sub-channels that a device can have at once. */
+export const MAX_SUB_CHANNELS = 63;
+
+interface Contact {
+  readonly version: number;
+  readonly vpIndex: number;
+  readonly sint: number;
+  readonly vtl: number;
+}
+
+type Gpadl = GpadlEntry<BusChannel>;
+
+/**
+ * The host's side of VMBus channel management as a state machine: guest messages and host events go in, effects
+ * come out. It does no I/O and touches no guest memory; nothing that a guest posts makes it throw or grow beyond
+ * its limits.
+ *
+ * Two rules shape it. A guest waits without timeout, so each request that it may wait for gets one answer. And a
+ * guest takes its memory back once it was told that the host is done with it (TORNDOWN, RESCIND, UNLOAD_RESPONSE,
+ * VERSION_RESPONSE), so those are sent only after the device has let go of the channel.
+ */
+export class ControlPlane {
+  readonly #effects: ControlPlaneEffects;
+  readonly #maxVersion: number;
+  readonly #gpadls: GpadlTable<BusChannel>;
+  /** Every channel that is offered, closing, or still referred to by the guest. */
+  readonly #channels = new Set<BusChannel>();
+  readonly #byRelid = new Map<number, BusChannel>();
+  #sequence = 0;
+  /** 0 where no guest is connected. */
+  #version = 0;
+  #offersRequested = false;
+  /** Channels that are closing. */
+  #closing = 0;
+  /** The connection has ended and waits for closing channels. */
+  #disconnecting = false;
+  /** What follows then. A later contact replaces an earlier one: whoever made that is gone. */
+  #unloading = false;
+  #contact: Contact | undefined;
+
+  constructor(effects: ControlPlaneEffects, options: ControlPlaneOptions = {}) {
+    this.#effects = effects;
+    this.#maxVersion = options.maxVersion ?? VmbusVersion.WIN10_V5_3;
+    this.#gpadls = new GpadlTable({ ...DEFAULT_GPADL_LIMITS, ...options.gpadlLimits });
+  }
+
+  /** The version that was agreed on, 0 while no guest is connected. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** A complete GPADL that the guest made for one of the device's channels. */
+  gpadl(channel: BusChannel, handle: number): Gpadl | undefined {
+    const entry = this.#gpadls.get(handle);
+    return entry?.ranges !== undefined && entry.owner.primary === channel.primary ? entry : undefined;
+  }
+
+  /** Offers a device. Throws KenshoError DUPLICATE_OFFER or TOO_MANY_CHANNELS. */
+  offer(description: ChannelDescription): BusChannel {
+    const channel = new BusChannel(description, this.#sequence++);
+    for (const other of this.#channels) {
+      if (!other.revoked && other.key === channel.key) {
+        throw new KenshoError(
+          'DUPLICATE_OFFER',
+          `${channel.key} is offered already: give it another instance GUID`,
+        );
+      }
+    }
+    if (this.#liveChannels() >= MAX_RELID) {
+      throw new KenshoError('TOO_MANY_CHANNELS', `a partition has at most ${MAX_RELID} channels`);
+    }
+    this.#channels.add(channel);
+    this.#announce();
+    return channel;
+  }
+
+  /** Offers one more sub-channel, with the lowest free index; undefined where the device or the bus has no room. */
+  offerSubChannel(primary: BusChannel): BusChannel | undefined {
+    const taken = new Set(
+      primary.subChannels.filter((sub) => !sub.revoked).map((sub) => sub.subChannelIndex),
+    );
+    if (primary.revoked || taken.size >= MAX_SUB_CHANNELS || this.#liveChannels() >= MAX_RELID)
+      return undefined;
+    let index = 1;
+    while (taken.has(index)) index++;
+    const channel = new BusChannel(primary.description, this.#sequence++, primary, index);
+    primary.subChannels.push(channel);
+    this.#channels.add(channel);
+    this.#announce();
+    return channel;
+  }
+
+  /** Takes a channel away, a primary one with its sub-channels. Idempotent. */
+  revoke(channel: BusChannel): void {
+    if (channel.revoked) return;
+    channel.revoked = true;
+    for (const sub of [...channel.subChannels]) this.revoke(sub);
+    if (channel.host === 'open') this.#close(channel);
+    else this.#settle(channel);
+  }
+
+  /** A device let go of a channel that {@link ControlPlaneEffects.closeChannel} asked it to close. */
+  closeFinished(channel: BusChannel): void {
+    channel.host = 'closed';
+    channel.ringGpadl = undefined;
+    this.#closing--;
+    this.#settle(channel);
+    if (this.#disconnecting) this.#finishDisconnect();
+  }
+
+  /** Takes a message that the guest posted. */
+  receive(message: Uint8Array): void {
+    const rule = checkChannelMessage(message, 'guest', this.#version);
+    if (typeof rule === 'string') {
+      this.#effects.fault(`vmbus.message.${rule}`, `channel message refused: ${rule}`, {
+        start: message.slice(0, 4),
+        sizeBytes: message.length,
+        version: this.#version,
+      });
+      return;
+    }
+    switch (rule.type) {
+      case ChannelMessageType.INITIATE_CONTACT:
+        return this.#onInitiateContact(message);
+      case ChannelMessageType.REQUESTOFFERS:
+        return this.#onRequestOffers();
+      case ChannelMessageType.GPADL_HEADER:
+        return this.#onGpadlHeader(message);
+      case ChannelMessageType.GPADL_BODY:
+        return this.#onGpadlBody(message);
+      case ChannelMessageType.GPADL_TEARDOWN:
+        return this.#onGpadlTeardown(message);
+      case ChannelMessageType.OPENCHANNEL:
+        return this.#onOpenChannel(message);
+      case ChannelMessageType.CLOSECHANNEL:
+        return this.#onCloseChannel(message);
+      case ChannelMessageType.MODIFYCHANNEL:
+        return this.#onModifyChannel(message);
+      case ChannelMessageType.RELID_RELEASED:
+        return this.#onRelidReleased(message);
+      case ChannelMessageType.TL_CONNECT_REQUEST:
+        return this.#onTlConnectRequest(message);
+      case ChannelMessageType.UNLOAD:
+        this.#unloading = true;
+        return this.#disconnect();
+    }
+  }
+
+  // Connection
+
+  #onInitiateContact(message: Uint8Array): void {
+    const fields = INITIATE_CONTACT.read(message);
+    const namesTarget = fields.version >= VmbusVersion.WIN10_V5;
+    // An older guest gives an interrupt page here. It stays unused: every offer has a dedicated interrupt, so that
+    // the guest signals by hypercall alone, and from 2.4 on the host signals by event flags.
+    this.#contact = {
+      version: fields.version,
+      vpIndex: fields.targetVp,
+      sint: namesTarget ? fields.messageSint : VMBUS_MESSAGE_SINT,
+      vtl: namesTarget ? fields.messageVtl : 0,
+    };
+    this.#disconnect();
+  }
+
+  /** Ends the connection: a contact and an unload alike put everything back to where it was before the first one. */
+  #disconnect(): void {
+    this.#version = 0;
+    this.#offersRequested = false;
+    this.#disconnecting = true;
+    // Counts as one that closes, so that a channel which is closed at once does not finish this halfway through.
+    this.#closing++;
+    for (const channel of [...this.#channels]) {
+      channel.reopen = undefined;
+      if (channel.subChannelIndex > 0) channel.revoked = true;
+      if (channel.host === 'open') this.#close(channel);
+    }
+    this.#closing--;
+    this.#finishDisconnect();
+  }
+
+  #finishDisconnect(): void {
+    if (this.#closing > 0) return;
+    this.#disconnecting = false;
+    for (const gpadl of this.#gpadls.of()) this.#dropGpadl(gpadl);
+    this.#byRelid.clear();
+    for (const channel of [...this.#channels]) {
+      const gone = channel.guest === 'rescinded';
+      channel.relid = 0;
+      channel.guest = 'unaware';
+      if (gone) this.#forget(channel);
+    }
+    for (const channel of [...this.#channels]) if (channel.revoked) this.#settle(channel);
+    if (this.#unloading) {
+      this.#unloading = false;
+      this.#effects.send(bareMessage(ChannelMessageType.UNLOAD_RESPONSE));
+    }
+    const contact = this.#contact;
+    this.#contact = undefined;
+    if (contact !== undefined) this.#negotiate(contact);
+  }
+
+  #negotiate(contact: Contact): void {
+    const reachable = this.#effects.setMessageTarget(contact.vpIndex, contact.sint);
+    if (!reachable) {
+      this.#effects.fault('vmbus.contact', 'contact names no VP or SINT of the partition', { ...contact });
+      // The refusal goes where a guest most likely listens.
+      this.#effects.setMessageTarget(0, VMBUS_MESSAGE_SINT);
+    }
+    const known = (VMBUS_VERSIONS as readonly number[]).includes(contact.version);
+    const supported = reachable && known && contact.version <= this.#maxVersion && contact.vtl === 0;
+    if (supported) this.#version = contact.version;
+    this.#effects.send(
+      VERSION_RESPONSE.encode({
+        messageType: ChannelMessageType.VERSION_RESPONSE,
+        versionSupported: supported ? 1 : 0,
+        connectionState: reachable ? ConnectionState.SUCCESSFUL : ConnectionState.FAILED_UNKNOWN_FAILURE,
+        messageConnectionId: !supported
+          ? 0
+          : contact.version >= VmbusVersion.WIN10_V5
+            ? VMBUS_MESSAGE_CONNECTION_ID_4
+            : contact.version,
+      }),
+    );
+  }
+
+  // Offers
+
+  #onRequestOffers(): void {
+    if (this.#offersRequested) {
+      this.#effects.fault('vmbus.message.state', 'offers were requested before');
+      return;
+    }
+    this.#offersRequested = true;
+    this.#announce();
+    this.#effects.send(bareMessage(ChannelMessageType.ALLOFFERS_DELIVERED));
+  }
+
+  /** Offers every channel that the guest should know and does not, in a stable order. */
+  #announce(): void {
+    if (!this.#offersRequested) return;
+    const known = new Set<string>();
+    const waiting: BusChannel[] = [];
+    for (const channel of this.#channels) {
+      if (channel.relid !== 0) known.add(channel.key);
+      else if (channel.guest === 'unaware' && !channel.revoked) waiting.push(channel);
+    }
+    waiting.sort((a, b) => a.description.order - b.description.order || a.sequence - b.sequence);
+    let relid = 0;
+    for (const channel of waiting) {
+      const { primary } = channel;
+      if (primary !== channel && primary.guest !== 'offered') continue;
+      // A guest takes two channels with the same GUIDs for an error: the old one must be released first.
+      if (known.has(channel.key)) continue;
+      do relid++;
+      while (this.#byRelid.has(relid));
+      if (relid > MAX_RELID) return;
+      channel.relid = relid;
+      channel.guest = 'offered';
+      this.#byRelid.set(relid, channel);
+      this.#effects.send(offerMessage(channel));
+    }
+  }
+
+  #onRelidReleased(message: Uint8Array): void {
+    const { relid } = RELID_RELEASED.read(message);
+    const channel = this.#channelOf(relid, 'release');
+    if (channel === undefined) return;
+    const closed = channel.host === 'closed' && channel.reopen === undefined;
+    if (!closed || (channel.revoked && channel.guest === 'offered')) {
+      this.#effects.fault('vmbus.message.state', 'relid released before its channel was closed', { relid });
+      return;
+    }
+    for (const gpadl of this.#gpadls.of(channel)) this.#dropGpadl(gpadl);
+    this.#byRelid.delete(relid);
+    channel.relid = 0;
+    if (channel.revoked) this.#forget(channel);
+    else channel.guest = 'declined';
+    this.#announce();
+  }
+
+  /** Channels that the host offers; those which wait for the guest to release them only hold a relid. */
+  #liveChannels(): number {
+    let live = 0;
+    for (const channel of this.#channels) if (!channel.revoked) live++;
+    return live;
+  }
+
+  #forget(channel: BusChannel): void {
+    this.#channels.delete(channel);
+    if (channel.primary !== channel) {
+      const { subChannels } = channel.primary;
+      subChannels.splice(subChannels.indexOf(channel), 1);
+    }
+  }
+
+  // GPADLs
+
+  #onGpadlHeader(message: Uint8Array): void {
+    const { relid, gpadl, rangeBufferLength, rangeCount } = GPADL_HEADER.read(message);
+    const channel = this.#channelOf(relid, 'GPADL');
+    if (channel === undefined) {
+      this.#sendGpadlCreated(relid, gpadl, NtStatus.NO_SUCH_DEVICE);
+      return;
+    }
+    const data = message.subarray(GPADL_HEADER.sizeBytes);
+    this.#onGpadlProgress(gpadl, this.#gpadls.begin(channel, gpadl, rangeBufferLength, rangeCount, data));
+  }
+
+  #onGpadlBody(message: Uint8Array): void {
+    const { gpadl } = GPADL_BODY.read(message);
+    this.#onGpadlProgress(gpadl, this.#gpadls.append(gpadl, message.subarray(GPADL_BODY.sizeBytes)));
+  }
+
+  #onGpadlProgress(handle: number, progress: GpadlProgress<BusChannel>): void {
+    switch (progress.outcome) {
+      case 'incomplete':
+        return;
+      case 'unknown':
+        this.#effects.fault('vmbus.gpadl', 'body of no GPADL that is in progress', { handle });
+        return;
+      case 'refused': {
+        const { relid } = progress.owner;
+        this.#effects.fault('vmbus.gpadl', 'GPADL refused', { handle, relid, status: progress.status });
+        this.#sendGpadlCreated(relid, handle, progress.status);
+        return;
+      }
+      case 'complete': {
+        const { owner } = progress.entry;
+        if (owner.revoked) {
+          this.#gpadls.delete(handle);
+          this.#sendGpadlCreated(owner.relid, handle, NtStatus.NO_SUCH_DEVICE);
+          return;
+        }
+        this.#effects.gpadlCreated(progress.entry);
+        this.#sendGpadlCreated(owner.relid, handle, NtStatus.SUCCESS);
+      }
+    }
+  }
+
+  #onGpadlTeardown(message: Uint8Array): void {
+    const { relid, gpadl: handle } = GPADL_TEARDOWN.read(message);
+    const gpadl = this.#gpadls.get(handle);
+    if (gpadl === undefined) {
+      // The answer is true all the same, and the guest waits for it.
+      this.#effects.fault('vmbus.gpadl', 'teardown of no GPADL', { handle, relid });
+      this.#sendGpadlTornDown(handle);
+      return;
+    }
+    if (gpadl.owner.relid !== relid || gpadl.tearingDown) {
+      this.#effects.fault('vmbus.gpadl', 'teardown through another channel, or twice', { handle, relid });
+      return;
+    }
+    gpadl.tearingDown = true;
+    this.#tearDownWhenUnused(gpadl);
+  }
+
+  /**
+   * A ring is in use until its channel is closed. Other memory is the driver's to keep while the device uses it, but
+   * a device that is closing may still write to any of it.
+   */
+  #tearDownWhenUnused(gpadl: Gpadl): void {
+    if (gpadl.owner.ringGpadl === gpadl.handle || gpadl.owner.reopen?.ringGpadl === gpadl.handle) return;
+    if (isAnyClosing(gpadl.owner)) return;
+    this.#dropGpadl(gpadl);
+    this.#sendGpadlTornDown(gpadl.handle);
+  }
+
+  #dropGpadl(gpadl: Gpadl): void {
+    this.#gpadls.delete(gpadl.handle);
+    if (gpadl.ranges !== undefined) this.#effects.gpadlTornDown(gpadl);
+  }
+
+  #sendGpadlCreated(relid: number, gpadl: number, status: NtStatus): void {
+    const messageType = ChannelMessageType.GPADL_CREATED;
+    this.#effects.send(GPADL_CREATED.encode({ messageType, relid, gpadl, status }));
+  }
+
+  #sendGpadlTornDown(gpadl: number): void {
+    this.#effects.send(GPADL_TORNDOWN.encode({ messageType: ChannelMessageType.GPADL_TORNDOWN, gpadl }));
+  }
+
+  // Channels
+
+  #onOpenChannel(message: Uint8Array): void {
+    const fields = OPENCHANNEL.read(message);
+    const { relid, openId, ringGpadl, targetVp, downstreamPageOffset, userData } = fields;
+    const refuse = (status: NtStatus, why: string) => {
+      this.#effects.fault('vmbus.open', `open refused: ${why}`, {
+        relid,
+        ringGpadl,
+        targetVp,
+        downstreamPageOffset,
+      });
+      this.#sendOpenResult(relid, openId, status);
+    };
+    const channel = this.#byRelid.get(relid);
+    if (channel === undefined) return refuse(NtStatus.NO_SUCH_DEVICE, 'no such channel');
+    if (channel.revoked) return this.#sendOpenResult(relid, openId, NtStatus.NO_SUCH_DEVICE);
+    if (channel.host === 'open' || channel.reopen !== undefined) {
+      return refuse(NtStatus.INVALID_DEVICE_STATE, 'the channel is open');
+    }
+    if (channel.primary !== channel && channel.primary.host !== 'open') {
+      return refuse(NtStatus.INVALID_DEVICE_STATE, 'the primary channel is not open');
+    }
+    const gpadl = this.#gpadls.get(ringGpadl);
+    if (gpadl?.ranges === undefined || gpadl.owner !== channel || gpadl.tearingDown) {
+      return refuse(NtStatus.INVALID_PARAMETER, 'no such GPADL of this channel');
+    }
+    const [ring] = gpadl.ranges;
+    if (
+      gpadl.ranges.length !== 1 ||
+      ring.offset !== 0 ||
+      ring.sizeBytes !== ring.pages.length * PAGE_SIZE_BYTES
+    ) {
+      return refuse(NtStatus.INVALID_PARAMETER, 'the ring is not made of whole pages');
+    }
+    if (downstreamPageOffset < 2 || downstreamPageOffset > ring.pages.length - 2) {
+      return refuse(NtStatus.INVALID_PARAMETER, 'a ring has less than two pages');
+    }
+    const request = { openId, targetVp, ringGpadl, ring, downstreamPageOffset, userData };
+    // There is no answer to a close, so the guest cannot know that the device has not finished yet.
+    if (isAnyClosing(channel)) channel.reopen = request;
+    else this.#open(channel, request);
+  }
+
+  #open(channel: BusChannel, request: OpenRequest): void {
+    channel.host = 'opening';
+    channel.ringGpadl = request.ringGpadl;
+    const opened = this.#effects.openChannel(channel, request);
+    channel.host = opened ? 'open' : 'closed';
+    if (!opened) channel.ringGpadl = undefined;
+    this.#sendOpenResult(channel.relid, request.openId, opened ? NtStatus.SUCCESS : NtStatus.UNSUCCESSFUL);
+    // The device may have been revoked by its own open.
+    if (!channel.revoked) return;
+    if (opened) this.#close(channel);
+    else this.#settle(channel);
+  }
+
+  #onCloseChannel(message: Uint8Array): void {
+    const { relid } = CLOSECHANNEL.read(message);
+    const channel = this.#channelOf(relid, 'close');
+    // A guest closes a channel that is being revoked before or after it learns of that.
+    if (channel === undefined || channel.revoked) return;
+    if (channel.host !== 'open') {
+      this.#effects.fault('vmbus.message.state', 'close of a channel that is not open', { relid });
+      return;
+    }
+    for (const sub of [...channel.subChannels]) this.revoke(sub);
+    this.#close(channel);
+  }
+
+  #close(channel: BusChannel): void {
+    channel.host = 'closing';
+    this.#closing++;
+    this.#effects.closeChannel(channel);
+  }
+
+  /** Does what had to wait for a channel of the device to close: teardowns, rescinds, the next open. */
+  #settle(channel: BusChannel): void {
+    if (this.#disconnecting) return;
+    this.#answerTeardowns(channel);
+    for (const member of [...channel.primary.subChannels, channel.primary]) {
+      if (member.host !== 'closed') continue;
+      const request = member.reopen;
+      if (member.revoked) {
+        if (member.subChannels.every((sub) => sub.host === 'closed')) this.#rescind(member);
+      } else if (request !== undefined && !isAnyClosing(member)) {
+        member.reopen = undefined;
+        this.#open(member, request);
+      }
+    }
+    this.#answerTeardowns(channel);
+  }
+
+  #answerTeardowns(channel: BusChannel): void {
+    for (const gpadl of this.#gpadls.of()) {
+      if (gpadl.tearingDown && gpadl.owner.primary === channel.primary) this.#tearDownWhenUnused(gpadl);
+    }
+  }
+
+  #rescind(channel: BusChannel): void {
+    const { relid, reopen } = channel;
+    if (channel.guest === 'rescinded') return;
+    if (reopen !== undefined) {
+      channel.reopen = undefined;
+      this.#sendOpenResult(relid, reopen.openId, NtStatus.NO_SUCH_DEVICE);
+    }
+    if (channel.guest === 'offered') {
+      channel.guest = 'rescinded';
+      const messageType = ChannelMessageType.RESCIND_CHANNELOFFER;
+      this.#effects.send(RESCIND_CHANNELOFFER.encode({ messageType, relid }));
+    } else {
+      this.#forget(channel);
+    }
+    this.#effects.channelRevoked(channel);
+  }
+
+  #onModifyChannel(message: Uint8Array): void {
+    const { relid, targetVp } = MODIFYCHANNEL.read(message);
+    const channel = this.#byRelid.get(relid);
+    const done = channel?.host === 'open' && this.#effects.setTargetVp(channel, targetVp);
+    if (!done && channel?.revoked !== true) {
+      this.#effects.fault('vmbus.modify', 'no open channel, or no such VP', { relid, targetVp });
+    }
+    if (this.#version < VmbusVersion.WIN10_V5_3) return;
+    this.#effects.send(
+      MODIFYCHANNEL_RESPONSE.encode({
+        messageType: ChannelMessageType.MODIFYCHANNEL_RESPONSE,
+        relid,
+        status: done ? NtStatus.SUCCESS : NtStatus.INVALID_PARAMETER,
+      }),
+    );
+  }
+
+  /** Sockets between host and guest: nobody listens. */
+  #onTlConnectRequest(message: Uint8Array): void {
+    if (this.#version < VmbusVersion.WIN10_V4_1) return;
+    const { endpointId, serviceId } = TL_CONNECT_REQUEST.read(message);
+    this.#effects.send(
+      TL_CONNECT_RESULT.encode({
+        messageType: ChannelMessageType.TL_CONNECT_RESULT,
+        endpointId,
+        serviceId,
+        status: NtStatus.CONNECTION_REFUSED,
+      }),
+    );
+  }
+
+  #sendOpenResult(relid: number, openId: number, status: NtStatus): void {
+    const messageType = ChannelMessageType.OPENCHANNEL_RESULT;
+    this.#effects.send(OPENCHANNEL_RESULT.encode({ messageType, relid, openId, status }));
+  }
+
+  #channelOf(relid: number, what: string): BusChannel | undefined {
+    const channel = this.#byRelid.get(relid);
+    if (channel === undefined) this.#effects.fault('vmbus.relid', `${what}: no such channel`, { relid });
+    return channel;
+  }
+}
+
+const PAGE_SIZE_BYTES = 4096;
+
+function isAnyClosing(channel: BusChannel): boolean {
+  return channel.group.some((member) => member.host === 'closing');
+}
+
+function offerMessage(channel: BusChannel): Uint8Array {
+  const { interfaceId, instanceId, flags, mmioMegabytes, userData } = channel.description;
+  return OFFERCHANNEL.encode({
+    messageType: ChannelMessageType.OFFERCHANNEL,
+    interfaceId,
+    instanceId,
+    flags,
+    mmioMegabytes,
+    userData,
+    subChannelIndex: channel.subChannelIndex,
+    relid: channel.relid,
+    // No monitor pages: each signal is a hypercall, and nothing is polled.
+    monitorId: 0xff,
+    isDedicatedInterrupt: 1,
+    connectionId: VMBUS_EVENT_CONNECTION_BASE | channel.relid,
+  });
+}
