@@ -15,8 +15,15 @@ const SPIN_FOREVER = 0xffffffff;
 
 /**
  * Lays the hypervisor's leaves over the processor's answer (TLFS 2, "Feature and interface discovery").
+ *
+ * @param hypercallPrivileges - upper half of the partition's privilege mask
  */
-export function hypervisorCpuid(leaf: number, features: HvFeatures, result: CpuidResult): void {
+export function hypervisorCpuid(
+  leaf: number,
+  features: HvFeatures,
+  hypercallPrivileges: number,
+  result: CpuidResult,
+): void {
   if (leaf === 1) {
     result.ecx = (result.ecx | HYPERVISOR_PRESENT) >>> 0;
     return;
@@ -42,7 +49,7 @@ export function hypervisorCpuid(leaf: number, features: HvFeatures, result: Cpui
       break;
     case 0x40000003:
       result.eax = features.privileges >>> 0;
-      result.ebx = features.hypercallPrivileges >>> 0;
+      result.ebx = hypercallPrivileges >>> 0;
       result.edx = features.features >>> 0;
       break;
     case 0x40000004:

@@ -12,12 +12,6 @@ export const HvPrivilege = {
   FREQUENCY: 1 << 11,
 } as const;
 
-/** Leaf 0x40000003 EBX: hypercalls it may make (the same mask, high half). */
-export const HvHypercallPrivilege = {
-  POST_MESSAGES: 1 << 4,
-  SIGNAL_EVENTS: 1 << 5,
-} as const;
-
 /** Leaf 0x40000003 EDX. */
 export const HvFeature = {
   FREQUENCY_MSRS: 1 << 8,
@@ -36,10 +30,9 @@ export const HvHint = {
   CLUSTER_IPI_HYPERCALL: 1 << 10,
 } as const;
 
-/** What a partition is offered. An MSR beyond it raises #GP. */
+/** What a partition is offered besides hypercalls. An MSR beyond it raises #GP. */
 export interface HvFeatures {
   readonly privileges: number;
-  readonly hypercallPrivileges: number;
   readonly features: number;
   readonly hints: number;
 }
@@ -57,7 +50,6 @@ export function defaultFeatures(vpCount: number): HvFeatures {
   const several = HvHint.REMOTE_TLB_FLUSH_HYPERCALL | HvHint.CLUSTER_IPI_HYPERCALL;
   return {
     privileges: all(HvPrivilege),
-    hypercallPrivileges: all(HvHypercallPrivilege),
     features: all(HvFeature),
     hints: vpCount > 1 ? hints | several : hints,
   };

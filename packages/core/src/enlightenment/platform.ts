@@ -3,15 +3,15 @@ import { InterruptRouter } from '../apic/interrupt-router.ts';
 import { LocalApic } from '../apic/local-apic.ts';
 import type { TimerQueue } from '../clock.ts';
 import type { Counters } from '../counters.ts';
-import { KenshoError } from '../errors.ts';
 import type { HvStatus } from '../hv-status.ts';
+import { CHILD_HYPERCALL_PRIVILEGES } from '../hypervisor/privileges.ts';
 import type { VirtualInterrupt } from '../hypervisor/services.ts';
 import type { GuestFaults } from '../logger.ts';
 import { GpaAccess, type GpaSpace } from '../memory/gpa-space.ts';
 import type { CpuidResult, Qword, VirtualProcessor } from '../processor/contract.ts';
 import { hypervisorCpuid } from './cpuid.ts';
 import { CrashRegisters } from './crash.ts';
-import { defaultFeatures, HV_MAX_VPS, HvFeature, type HvFeatures } from './features.ts';
+import { defaultFeatures, HvFeature, type HvFeatures } from './features.ts';
 import { HV_MSR_FIRST, HV_MSR_LAST } from './hv-msr.ts';
 import { HypercallPage } from './hypercall-page.ts';
 import { SyntheticMsrs } from './msrs.ts';
@@ -23,18 +23,13 @@ import { SyntheticTimers } from './synthetic-timers.ts';
 /** Pages of 36-bit guest-physical addresses. */
 const DEFAULT_GPA_PAGE_LIMIT = 1 << 24;
 
-/** Overlay pages that the guest can make the platform create: hypercall and TSC page; SIM, SIEF and assist page. */
-export function overlayPagesNeeded(vpCount: number): number {
-  return 2 + 3 * vpCount;
-}
-
 /** What the platform of a partition is made of, and whom it tells. */
 export interface PlatformOptions {
   readonly gpa: GpaSpace;
   readonly timers: TimerQueue;
   readonly counters: Counters;
   readonly faults: GuestFaults;
-  /** At most {@link HV_MAX_VPS}. */
+  /** At most HV_MAX_VPS. */
   readonly vpCount: number;
   /** Rate of the guest's TSC, which counts from the clock's zero. */
   readonly tscFrequencyHz: number;
@@ -42,6 +37,8 @@ export interface PlatformOptions {
   readonly enlightened: boolean;
   /** What an enlightened guest is offered. @default everything that is implemented */
   readonly features?: HvFeatures;
+  /** Upper half of the privilege mask, as CPUID shows it. @default those of a child */
+  hypercallPrivileges?(): number;
   /** The GPA space ends at this page: overlays beyond are not placed. @default 2^24 */
   readonly gpaPageLimit?: number;
   /** The guest wrote the crash control MSR: P0 to P4, and its message where it gave one. */
@@ -58,15 +55,8 @@ export class PartitionPlatform {
   readonly #router = new InterruptRouter();
   readonly #hypercall: HypercallPage;
 
-  /** Throws KenshoError TOO_MANY_VPS. */
   constructor(options: PlatformOptions) {
     const { vpCount, gpa, gpaPageLimit = DEFAULT_GPA_PAGE_LIMIT } = options;
-    if (vpCount > HV_MAX_VPS) {
-      throw new KenshoError(
-        'TOO_MANY_VPS',
-        `a partition has at most ${HV_MAX_VPS} virtual processors, not ${vpCount}`,
-      );
-    }
     this.#hypercall = new HypercallPage(gpa, gpaPageLimit);
     const partition: PartitionState = {
       options,
@@ -181,7 +171,9 @@ export class VpPlatform {
   /** Amends the processor's answer: what concerns the local APIC, and the hypervisor's leaves for an enlightened guest. */
   cpuid(leaf: number, _subleaf: number, result: CpuidResult): void {
     this.apic.cpuid(leaf, result);
-    if (this.#partition.options.enlightened) hypervisorCpuid(leaf, this.#partition.features, result);
+    const { options, features } = this.#partition;
+    if (!options.enlightened) return;
+    hypervisorCpuid(leaf, features, options.hypercallPrivileges?.() ?? CHILD_HYPERCALL_PRIVILEGES, result);
   }
 
   /** The vector to deliver now, taken into service, or -1. */
