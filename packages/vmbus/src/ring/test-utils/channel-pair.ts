@@ -1,0 +1,84 @@
+import {
+  Counters,
+  DmaDomain,
+  GpaAccess,
+  GpaSpace,
+  GuestFaults,
+  PageArena,
+  silentLogger,
+  VirtualClock,
+  WorkQueue,
+} from '@kensho/core';
+import type { HostChannel } from '../../channel.ts';
+import { RingGuestChannel } from '../../guest/guest-channel.ts';
+import { type HostChannelDeps, RingHostChannel } from '../../server/host-channel.ts';
+import { RingMemory } from '../ring-memory.ts';
+
+/**
+ * An open channel with both ends. The guest's interrupts and the host's are counted and delivered at once, as they
+ * are on one thread; the run loop's rounds are the test's (`work.run()`).
+ */
+export function channelPair(ready: (channel: HostChannel) => void, options: { ringPages?: number } = {}) {
+  const ringPages = options.ringPages ?? 2;
+  const arena = PageArena.allocate(4 * ringPages);
+  const gpa = new GpaSpace(arena);
+  gpa.map(0, 0, 2 * ringPages, GpaAccess.ALL);
+  const counters = new Counters();
+  const faults = new GuestFaults(counters, silentLogger);
+  const dma = new DmaDomain('test', 'passthrough', gpa, counters, faults);
+  const work = new WorkQueue(new VirtualClock());
+  const seen = { interrupts: 0, signals: 0, interruptsHeld: false };
+  const guest = new RingGuestChannel({
+    relid: 5,
+    subChannelIndex: 0,
+    rings: arena.bytes.subarray(0, 2 * ringPages * 4096),
+    downstreamPage: ringPages,
+    signal: () => {
+      seen.signals++;
+      host.onGuestSignal();
+    },
+  });
+  const pagesFrom = (first: number) => Array.from({ length: ringPages }, (_, i) => first + i);
+  const resolved = (first: number) =>
+    pagesFrom(first).map((page) => dma.translatePage(page, GpaAccess.READ_WRITE));
+  const incomingAt = 0;
+  const outgoingAt = ringPages;
+  const deps: HostChannelDeps = {
+    relid: 5,
+    subChannelIndex: 0,
+    openData: new Uint8Array(120),
+    incoming: new RingMemory(arena.words, arena.bytes, pagesFrom(incomingAt)),
+    outgoing: new RingMemory(arena.words, arena.bytes, pagesFrom(outgoingAt)),
+    interrupt: () => {
+      seen.interrupts++;
+      guest.onInterrupt();
+    },
+    work,
+    counters,
+    faults,
+    name: 'test',
+    dma,
+    gpadl: () => undefined,
+    endpoint: { open: () => {}, ready, close: () => {} },
+    resolve: () => {
+      const incoming = resolved(incomingAt);
+      const outgoing = resolved(outgoingAt);
+      return [...incoming, ...outgoing].includes(-1) ? undefined : { incoming, outgoing };
+    },
+  };
+  const host = new RingHostChannel(deps);
+  return {
+    arena,
+    gpa,
+    work,
+    seen,
+    guest,
+    host,
+    counters,
+    deps,
+    count: (name: string) => counters.counter(name).value,
+    /** The control page of a ring, as words. */
+    control: (ring: 'incoming' | 'outgoing') =>
+      arena.words.subarray(deps[ring].control, deps[ring].control + 1024),
+  };
+}
