@@ -1,0 +1,316 @@
+import { setImmediate as nextEventLoopTurn } from 'node:timers/promises';
+import { VirtualClock } from './clock.ts';
+import type { Counters } from './counters.ts';
+import { KenshoError } from './errors.ts';
+import { Hypervisor } from './hypervisor/hypervisor.ts';
+import type { Partition } from './hypervisor/partition.ts';
+import { RootPorts } from './hypervisor/root-ports.ts';
+import {
+  CLOCK,
+  COUNTERS,
+  DMA,
+  GPA_SPACE,
+  GUEST_FAULTS,
+  IO_PORTS,
+  LOGGER,
+  PARTITION_CONTROL,
+  PARTITION_INFO,
+  type PartitionEnd,
+  PORTS,
+  PROCESSOR_ENGINE,
+  TIMERS,
+  WORK,
+} from './hypervisor/services.ts';
+import { type Logger, silentLogger } from './logger.ts';
+import { PAGE_SIZE } from './memory/arena.ts';
+import { GpaAccess } from './memory/gpa-space.ts';
+import { type Composition, compose, type Scope } from './plugin/composer.ts';
+import { TeardownStack } from './plugin/lifecycle.ts';
+import {
+  type Contributions,
+  DEVICES,
+  type Device,
+  type DeviceSpec,
+  GUESTS,
+  type Plugin,
+  PROCESSORS,
+  type Resolver,
+} from './plugin/plugin.ts';
+import type { Token } from './plugin/token.ts';
+
+/** The services that every partition has, whatever plugins there are. */
+const PARTITION_SERVICES: readonly Token<unknown>[] = [
+  CLOCK,
+  COUNTERS,
+  DMA,
+  GPA_SPACE,
+  GUEST_FAULTS,
+  IO_PORTS,
+  LOGGER,
+  PARTITION_CONTROL,
+  PARTITION_INFO,
+  PORTS,
+  PROCESSOR_ENGINE,
+  TIMERS,
+  WORK,
+];
+
+export interface HostOptions {
+  readonly plugins: readonly Plugin[];
+  /** @default silent */
+  readonly logger?: Logger;
+}
+
+/** A partition, by what plugins contribute. */
+export interface PartitionConfig {
+  readonly name: string;
+  /** Id of a processor. */
+  readonly processor: string;
+  readonly memoryBytes: number;
+  /** @default 1 */
+  readonly vpCount?: number;
+  /** A virtual clock makes runs repeat. @default 'real' */
+  readonly clock?: 'real' | 'virtual';
+  /** Whether the hypervisor shows itself to the guest. @default true */
+  readonly enlightened?: boolean;
+  /** Whether guest memory is a SharedArrayBuffer. @default false */
+  readonly sharedMemory?: boolean;
+  /** Created in this order, stopped in reverse. */
+  readonly devices: readonly DeviceSpec[];
+  /** What is loaded before the VPs start. */
+  readonly guest?: { readonly kind: string; readonly options?: unknown };
+}
+
+/**
+ * Puts plugins together and makes a host of them: the root partition with its virtualization stack.
+ * Throws KenshoError where plugins do not fit together, before anything is made.
+ */
+export function createHost(options: HostOptions): Promise<Host> {
+  return Host.create(options);
+}
+
+/** The root's virtualization stack: creates partitions, gives them devices, runs and ends them. */
+export class Host {
+  readonly #composition: Composition;
+  readonly #teardown: TeardownStack;
+  readonly #hypervisor = new Hypervisor();
+  readonly #logger: Logger;
+  readonly #partitions = new Set<HostedPartition>();
+
+  static async create(options: HostOptions): Promise<Host> {
+    const teardown = new TeardownStack();
+    try {
+      const composition = compose(options.plugins, { provided: PARTITION_SERVICES, teardown });
+      return new Host(composition, teardown, options.logger ?? silentLogger);
+    } catch (error) {
+      await teardown.unwind();
+      throw error;
+    }
+  }
+
+  private constructor(composition: Composition, teardown: TeardownStack, logger: Logger) {
+    this.#composition = composition;
+    this.#teardown = teardown;
+    this.#logger = logger;
+  }
+
+  /** What the plugins contribute. */
+  get contributions(): Contributions {
+    return this.#composition.contributions;
+  }
+
+  /** Makes a partition ready to run. Where a step fails, what was made before it is ended again. */
+  async createPartition(config: PartitionConfig): Promise<HostedPartition> {
+    const teardown = new TeardownStack();
+    try {
+      const partition = this.#makePartition(config, teardown);
+      const scope = this.#composition.createPartitionScope(teardown);
+      this.#bindServices(scope, partition);
+      const hosted = new HostedPartition(partition, scope, this.contributions, teardown, () =>
+        this.#partitions.delete(hosted),
+      );
+      for (const spec of config.devices) await hosted.createDevice(spec);
+      await hosted.startDevices();
+      if (config.guest !== undefined) {
+        await this.contributions.get(GUESTS, config.guest.kind).load(scope, config.guest.options);
+      }
+      this.#partitions.add(hosted);
+      return hosted;
+    } catch (error) {
+      await teardown.unwind();
+      throw error;
+    }
+  }
+
+  /** Ends every partition, then the host's own services. */
+  async close(): Promise<void> {
+    const closing = new TeardownStack();
+    closing.push('host services', () => this.#teardown.unwind());
+    for (const partition of this.#partitions) closing.push('partition', () => partition.close());
+    await closing.unwind();
+  }
+
+  #makePartition(config: PartitionConfig, teardown: TeardownStack): Partition {
+    const hypervisor = this.#hypervisor;
+    const { root } = hypervisor;
+    const partition = hypervisor.createPartition(root, {
+      name: config.name,
+      processor: this.contributions.get(PROCESSORS, config.processor),
+      memoryBytes: config.memoryBytes,
+      vpCount: config.vpCount,
+      enlightened: config.enlightened,
+      sharedMemory: config.sharedMemory,
+      clock: config.clock === 'virtual' ? new VirtualClock() : undefined,
+      logger: this.#logger,
+    });
+    teardown.push(`partition ${config.name}`, () => {
+      hypervisor.finalizePartition(root, partition);
+      hypervisor.deletePartition(root, partition);
+    });
+    hypervisor.initializePartition(root, partition);
+    for (const { gpa, sizeBytes } of partition.ram) {
+      const count = sizeBytes / PAGE_SIZE;
+      const arenaPage = partition.gpa.arena.take(count);
+      hypervisor.mapGpaPages(root, partition, gpa / PAGE_SIZE, arenaPage, count, GpaAccess.ALL);
+    }
+    for (let index = 0; index < partition.info.vpCount; index++) hypervisor.createVp(root, partition, index);
+    return partition;
+  }
+
+  #bindServices(scope: Scope, partition: Partition): void {
+    scope.bind(CLOCK, partition.clock);
+    scope.bind(COUNTERS, partition.counters);
+    scope.bind(DMA, partition.dma);
+    scope.bind(GPA_SPACE, partition.gpa);
+    scope.bind(GUEST_FAULTS, partition.faults);
+    scope.bind(IO_PORTS, partition.ioPorts);
+    scope.bind(LOGGER, partition.logger);
+    scope.bind(PARTITION_CONTROL, partition.control);
+    scope.bind(PARTITION_INFO, partition.info);
+    scope.bind(PORTS, new RootPorts(this.#hypervisor, partition));
+    scope.bind(PROCESSOR_ENGINE, partition.engine);
+    scope.bind(TIMERS, partition.timers);
+    scope.bind(WORK, partition.work);
+  }
+}
+
+interface LiveDevice {
+  readonly device: Device;
+  started: boolean;
+}
+
+/** A partition with its devices and its guest. */
+export class HostedPartition {
+  /** The partition's services, as its devices see them. */
+  readonly services: Resolver;
+  readonly #partition: Partition;
+  readonly #contributions: Contributions;
+  readonly #teardown: TeardownStack;
+  readonly #onClose: () => void;
+  readonly #devices = new Map<string, LiveDevice>();
+  #run: Promise<PartitionEnd> | undefined;
+  #closed = false;
+
+  constructor(
+    partition: Partition,
+    services: Resolver,
+    contributions: Contributions,
+    teardown: TeardownStack,
+    onClose: () => void,
+  ) {
+    this.#partition = partition;
+    this.services = services;
+    this.#contributions = contributions;
+    this.#teardown = teardown;
+    this.#onClose = onClose;
+  }
+
+  get counters(): Counters {
+    return this.#partition.counters;
+  }
+
+  /** Runs the VPs until the partition ends, is stopped, or crashes. Throws what a device of ours throws. */
+  run(): Promise<PartitionEnd> {
+    this.#run = this.#partition.runner.run();
+    return this.#run;
+  }
+
+  /** Ends a run; {@link run} resolves with the reason `stopped`. */
+  stop(): void {
+    this.#partition.runner.stop();
+  }
+
+  /** Lets the VPs stand still; resolves when they do. */
+  pause(): Promise<void> {
+    return this.#partition.runner.pause();
+  }
+
+  resume(): void {
+    this.#partition.runner.resume();
+  }
+
+  /** Adds a device, also while the guest runs. Throws KenshoError for what its kind refuses. */
+  async addDevice(spec: DeviceSpec): Promise<void> {
+    await this.createDevice(spec);
+    await this.startDevices();
+  }
+
+  /** Takes a device away, also while the guest runs; resolves once nothing of it is left. */
+  async removeDevice(id: string): Promise<void> {
+    const live = this.#devices.get(id);
+    if (live === undefined) {
+      throw new KenshoError('NO_DEVICE', `partition ${this.#partition.info.name} has no device '${id}'`);
+    }
+    this.#devices.delete(id);
+    await this.#serve(async () => live.device.stop?.());
+  }
+
+  /** Makes a device without starting it. */
+  async createDevice(spec: DeviceSpec): Promise<void> {
+    const { name } = this.#partition.info;
+    if (this.#devices.has(spec.id)) {
+      throw new KenshoError('DUPLICATE_DEVICE', `partition ${name} already has a device '${spec.id}'`);
+    }
+    const kind = this.#contributions.get(DEVICES, spec.kind);
+    const live: LiveDevice = { device: await kind.create(this.services, spec), started: false };
+    this.#devices.set(spec.id, live);
+    this.#teardown.push(`device ${spec.id}`, async () => {
+      if (this.#devices.get(spec.id) !== live) return;
+      this.#devices.delete(spec.id);
+      await live.device.stop?.();
+    });
+  }
+
+  /** Starts the devices that have not been started yet, in order. */
+  async startDevices(): Promise<void> {
+    for (const live of this.#devices.values()) {
+      if (live.started) continue;
+      live.started = true;
+      await live.device.start?.();
+    }
+  }
+
+  /** Stops the run if there is one, ends the devices in reverse order, and deletes the partition. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.stop();
+    // Who called run() hears of its failure there.
+    await this.#run?.catch(() => {});
+    this.#onClose();
+    await this.#serve(() => this.#teardown.unwind());
+  }
+
+  /** Does the run loop's work in its absence: what ends a device may wait for I/O that was under way. */
+  async #serve(end: () => Promise<void>): Promise<void> {
+    let ended = false;
+    const ending = end().finally(() => {
+      ended = true;
+    });
+    while (!ended) {
+      if (!this.#partition.runner.running) this.#partition.work.run();
+      await nextEventLoopTurn();
+    }
+    await ending;
+  }
+}
