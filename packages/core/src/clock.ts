@@ -19,9 +19,18 @@ export class RealClock implements Clock {
 export class VirtualClock implements Clock {
   readonly virtual = true;
   #nowNs = 0;
+  #slice: (() => number) | undefined;
 
   nowNs(): number {
-    return this.#nowNs;
+    return this.#slice === undefined ? this.#nowNs : this.#nowNs + this.#slice();
+  }
+
+  /**
+   * While a VP runs, `elapsedNs` says how far it has come since the last {@link advance}, so that time moves within
+   * a slice too. Undefined once the slice has ended.
+   */
+  setSlice(elapsedNs: (() => number) | undefined): void {
+    this.#slice = elapsedNs;
   }
 
   /** Moves time forward by `ns` (not negative). */
@@ -51,15 +60,22 @@ export class TimerQueue {
   readonly clock: Clock;
   readonly #heap: Entry[] = [];
   #order = 0;
+  #onEarliest: (() => void) | undefined;
 
   constructor(clock: Clock) {
     this.clock = clock;
+  }
+
+  /** Tells the run loop, its one listener, that {@link nextNs} became earlier. */
+  onEarliest(listener: () => void): void {
+    this.#onEarliest = listener;
   }
 
   /** Runs `run` once the clock has reached `atNs`; a time in the past runs at the next {@link runDue}. */
   at(atNs: number, run: () => void): Timer {
     const entry: Entry = { atNs, order: this.#order++, run, slot: -1 };
     this.#insert(entry);
+    if (entry.slot === 0) this.#onEarliest?.();
     return { cancel: () => this.#remove(entry) };
   }
 

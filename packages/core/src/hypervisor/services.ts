@@ -83,5 +83,9 @@ export const IO_PORTS: Token<IoPortSpace> = token<IoPortSpace>('@kensho/core:IoP
 export const GPA_SPACE: Token<GpaSpace> = token<GpaSpace>('@kensho/core:GpaSpace');
 export const DMA: Token<DmaRemapping> = token<DmaRemapping>('@kensho/core:DmaRemapping');
 export const PORTS: Token<PartitionPorts> = token<PartitionPorts>('@kensho/core:PartitionPorts');
-export const PARTITION_CONTROL: Token<PartitionControl> = token<PartitionControl>('@kensho/core:PartitionControl');
-export const PROCESSOR_ENGINE: Token<ProcessorEngine> = token<ProcessorEngine>('@kensho/core:ProcessorEngine');
+export const PARTITION_CONTROL: Token<PartitionControl> = token<PartitionControl>(
+  '@kensho/core:PartitionControl',
+);
+export const PROCESSOR_ENGINE: Token<ProcessorEngine> = token<ProcessorEngine>(
+  '@kensho/core:ProcessorEngine',
+);

@@ -19,14 +19,21 @@ export class WorkQueue {
   readonly #pending: PendingCompletion[] = [];
   #outstanding = 0;
   #wake: (() => void) | undefined;
+  #onDefer: (() => void) | undefined;
 
   constructor(clock: Clock) {
     this.#inOrder = clock.virtual;
   }
 
+  /** Tells the run loop, its one listener, that a task was added: it ends the slice that is running. */
+  onDefer(listener: () => void): void {
+    this.#onDefer = listener;
+  }
+
   /** Runs `task` from the run loop, after the current slice. */
   defer(task: () => void): void {
     this.#tasks.push(task);
+    this.#onDefer?.();
     this.#wake?.();
   }
 
@@ -37,7 +44,10 @@ export class WorkQueue {
    * @param operation - the result, or the promise of it
    * @param done - called exactly once, with the error where it failed
    */
-  complete<T>(operation: MaybePromise<T>, done: (error: Error | undefined, result: T | undefined) => void): void {
+  complete<T>(
+    operation: MaybePromise<T>,
+    done: (error: Error | undefined, result: T | undefined) => void,
+  ): void {
     if (!(operation instanceof Promise)) {
       if (this.#inOrder && this.#pending.length > 0) {
         this.#pending.push({ settled: true, deliver: () => done(undefined, operation) });
@@ -65,7 +75,8 @@ export class WorkQueue {
   /** Runs everything that is ready, also what the tasks themselves add, up to a bound; true where more is left. */
   run(): boolean {
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      while (this.#pending.length > 0 && this.#pending[0].settled) (this.#pending.shift() as PendingCompletion).deliver();
+      while (this.#pending.length > 0 && this.#pending[0].settled)
+        (this.#pending.shift() as PendingCompletion).deliver();
       if (this.#tasks.length === 0) return false;
       const batch = this.#tasks;
       this.#tasks = this.#running;
