@@ -93,6 +93,19 @@ describe('the data path of a guest channel', () => {
     expect(pair.seen.interrupts).toBe(2);
   });
 
+  it('finds what the host sent, uninterrupted, while it was told of room', () => {
+    const pair = channelPair(() => {});
+    for (let id = 1; id <= 5; id++) pair.host.send(new Uint8Array(1000), id);
+    pair.work.run();
+    pair.hooks.onSignal = () => pair.work.run();
+    const ids: number[] = [];
+    for (let packet = pair.guest.read(); packet !== undefined; packet = pair.guest.read()) {
+      ids.push(packet.transactionIdLo);
+    }
+    expect(ids).toEqual([1, 2, 3, 4, 5]);
+    expect(pair.seen).toMatchObject({ signals: 1, interrupts: 1 });
+  });
+
   it('ends the guest where the host breaks the ring', () => {
     const pair = channelPair(() => {});
     pair.control('outgoing')[RingControl.WRITE_INDEX] = 4096;

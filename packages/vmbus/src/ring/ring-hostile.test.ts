@@ -130,6 +130,17 @@ describe('a reader of a hostile ring', () => {
   });
 
   it.each([
+    ['no range', [5, 0]],
+    ['more ranges than its descriptor holds', [5, 3, 1, 2, 3, 4]],
+    ['too many ranges', [5, 0xffff_ffff]],
+  ])('marks a transfer-page packet with %s as malformed, and skips it', (_, words) => {
+    const { reader } = ringWith(PacketType.TRANSFER_PAGES, 5, 10, words, 88);
+    expect(reader.next()).toBe(RingRead.PACKET);
+    expect(reader.packet).toMatchObject({ malformed: true, rangeCount: 0 });
+    expect(reader.next()).toBe(RingRead.EMPTY);
+  });
+
+  it.each([
     ['of an unknown type', 8, 2],
     ['whose payload begins in the descriptor', PacketType.IN_BAND, 1],
     ['whose payload begins beyond the packet', PacketType.IN_BAND, 11],

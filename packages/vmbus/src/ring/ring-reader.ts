@@ -156,15 +156,15 @@ export class RingReader {
     const { words, control, dataSizeBytes } = this.#memory;
     words[control + RingControl.READ_INDEX] = read;
     this.#published = read;
-    // The low bits are no part of a size: some guests ask for all of the ring but one byte.
-    const pending = words[control + RingControl.PENDING_SEND_SIZE] & ~7;
+    const pending = words[control + RingControl.PENDING_SEND_SIZE];
     if (pending === 0 || (words[control + RingControl.FEATURE_BITS] & FEATURE_PENDING_SEND_SIZE) === 0)
       return;
     const write = words[control + RingControl.WRITE_INDEX];
     if (!isRingIndex(write, dataSizeBytes)) return;
-    const threshold = pending >>> 0;
+    // Some guests ask for all of the ring but one byte. Free space is a multiple of 8, so that the strict comparison
+    // does what masking the request's low bits would.
     const was = freeBytes(before, write, dataSizeBytes);
-    if (was <= threshold && freeBytes(read, write, dataSizeBytes) > threshold) this.#signalDue = true;
+    if (was <= pending && freeBytes(read, write, dataSizeBytes) > pending) this.#signalDue = true;
   }
 
   #refill(): number {

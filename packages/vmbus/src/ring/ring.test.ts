@@ -153,8 +153,8 @@ describe('payloads', () => {
     const ring = watchedRing([0, ...Array.from({ length: 16 }, (_, i) => i + 1)], 30_000);
     const writer = new RingWriter(ring.memory);
     const reader = new RingReader(ring.memory);
-    for (const length of [16, 40_000, 16, 192, 200, 4088, 4096, 50_000]) {
-      const payload = Uint8Array.from({ length }, (_, i) => i * 7 + length);
+    for (const [round, length] of [16, 40_000, 16, 192, 200, 4088, 4096, 50_000].entries()) {
+      const payload = Uint8Array.from({ length }, (_, i) => i * 7 + round);
       expect(write(writer, inBand(payload))).toBe(true);
       writer.publish();
       expect(reader.next()).toBe(RingRead.PACKET);

@@ -27,7 +27,9 @@ export function channelPair(ready: (channel: HostChannel) => void, options: { ri
   const faults = new GuestFaults(counters, silentLogger);
   const dma = new DmaDomain('test', 'passthrough', gpa, counters, faults);
   const work = new WorkQueue(new VirtualClock());
-  const seen = { interrupts: 0, signals: 0, interruptsHeld: false };
+  const seen = { interrupts: 0, signals: 0 };
+  /** Runs inside of the guest's hypercall, as an intercept does. */
+  const hooks = { onSignal: () => {} };
   const guest = new RingGuestChannel({
     relid: 5,
     subChannelIndex: 0,
@@ -36,6 +38,7 @@ export function channelPair(ready: (channel: HostChannel) => void, options: { ri
     signal: () => {
       seen.signals++;
       host.onGuestSignal();
+      hooks.onSignal();
     },
   });
   const pagesFrom = (first: number) => Array.from({ length: ringPages }, (_, i) => first + i);
@@ -72,11 +75,24 @@ export function channelPair(ready: (channel: HostChannel) => void, options: { ri
     gpa,
     work,
     seen,
+    hooks,
     guest,
     host,
     counters,
     deps,
     count: (name: string) => counters.counter(name).value,
+    /** Calls `act` before each store of `value` (any value, if undefined) to a word of a ring's control page. */
+    beforeStore(ring: 'incoming' | 'outgoing', word: number, value: number | undefined, act: () => void) {
+      const memory = deps[ring];
+      const words = new Proxy(memory.words, {
+        get: (target, key) => Reflect.get(target, key, target),
+        set(target, key, stored) {
+          if (Number(key) === memory.control + word && (value === undefined || stored === value)) act();
+          return Reflect.set(target, key, stored, target);
+        },
+      });
+      Object.defineProperty(memory, 'words', { value: words });
+    },
     /** The control page of a ring, as words. */
     control: (ring: 'incoming' | 'outgoing') =>
       arena.words.subarray(deps[ring].control, deps[ring].control + 1024),
