@@ -1,4 +1,4 @@
-import { type ContributionPoint, contributionPoint, type Guid, type MaybePromise } from '@kensho/core';
+import { type Clock, type ContributionPoint, contributionPoint, type Guid, type MaybePromise } from '@kensho/core';
 
 /** What a disk is, beside its bytes. */
 export interface DiskInfo {
@@ -40,6 +40,62 @@ export interface DiskOpenOptions {
   readonly format?: string;
   /** @default false */
   readonly readOnly?: boolean;
+  /**
+   * The partition's clock. With a virtual one, whether a request ends inline depends on nothing but the request, so
+   * that runs repeat; with a real one a slow host is also taken into account.
+   *
+   * @default a real clock
+   */
+  readonly clock?: Clock;
+}
+
+/** Whether an image takes its whole size at once or grows with what is written. */
+export type DiskAllocation = 'fixed' | 'dynamic';
+
+/** What a new image shall be. */
+export interface DiskImageSpec {
+  /** Capacity; may be left out where there is a parent, whose capacity it then is. */
+  readonly sizeBytes?: number;
+  /** @default 'dynamic' where the format knows it; ignored where there is a parent */
+  readonly allocation?: DiskAllocation;
+  /** Path of the image of the same format that the new one shall hold the differences from. */
+  readonly parent?: string;
+  /** Unit of allocation. @default the format's own */
+  readonly blockSizeBytes?: number;
+  /** @default 512, or the parent's */
+  readonly logicalSectorBytes?: number;
+}
+
+/** What an image is, as far as its file says. */
+export interface DiskImageInfo {
+  /** Id of its {@link DiskFormat}. */
+  readonly format: string;
+  readonly kind: 'raw' | 'fixed' | 'dynamic' | 'differencing';
+  readonly sizeBytes: number;
+  /** Length of the file. */
+  readonly fileSizeBytes: number;
+  readonly logicalSectorBytes: number;
+  readonly physicalSectorBytes: number;
+  readonly id: Guid;
+  /** Whether it is opened for reading only. */
+  readonly readOnly: boolean;
+  readonly blockSizeBytes?: number;
+  /** Blocks that the file holds, of how many; for kinds that have blocks. */
+  readonly allocatedBlocks?: number;
+  readonly totalBlocks?: number;
+  /** Path of the parent, as found. */
+  readonly parent?: string;
+  /** What wrote the image, in its own words. */
+  readonly creator?: string;
+}
+
+/** What a check of an image found. */
+export interface DiskImageCheck {
+  readonly format: string;
+  /** One line each; empty where the image is sound. */
+  readonly problems: readonly string[];
+  /** One line for each thing that was repaired; these are not among the problems. */
+  readonly repaired: readonly string[];
 }
 
 /** A format of disk images, contributed by a plugin. */
@@ -51,6 +107,12 @@ export interface DiskFormat {
   /** Whether a file with this beginning and end (up to 64 KiB and 512 bytes) is of this format. */
   recognises(head: Uint8Array, tail: Uint8Array): boolean;
   open(path: string, options: DiskOpenOptions): Promise<Disk>;
+  /** Makes an image at a path where nothing is yet. Left out by formats that cannot. */
+  create?(path: string, spec: DiskImageSpec): Promise<void>;
+  /** Says what the image is, without changing it. */
+  inspect(path: string): Promise<DiskImageInfo>;
+  /** Looks for inconsistencies; with `repair`, mends what can be mended without loss. */
+  check?(path: string, options: { readonly repair: boolean }): Promise<DiskImageCheck>;
 }
 
 export const DISK_FORMATS: ContributionPoint<DiskFormat> = contributionPoint<DiskFormat>('disk format');
