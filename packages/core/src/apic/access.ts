@@ -24,7 +24,7 @@ export function readApicPage(apic: LocalApic, offset: number, sizeBytes: number)
     if (register !== ApicRegister.EOI) apic.illegalRegister();
     return 0;
   }
-  return Math.floor(value / 2 ** (8 * within)) & mask;
+  return ((value >>> (8 * within)) & mask) >>> 0;
 }
 
 /** Writes to the xAPIC page. Only aligned writes of a whole register have an effect (Intel SDM 3A, 10.4.1). */

@@ -1,12 +1,10 @@
 import type { CpuidResult } from '../processor/contract.ts';
-import { HV_MAX_VPS, type HvFeatures } from './features.ts';
+import { HV_INTERFACE, HV_MAX_VPS, HV_VENDOR, HvCpuidLeaf, type HvFeatures } from './features.ts';
 
 /** Leaf 1 ECX: a hypervisor is present. */
 const HYPERVISOR_PRESENT = 0x80000000;
-const FIRST_LEAF = 0x40000000;
+/** The hypervisor's range ends here; leaves in it that say nothing read as zero. */
 const LAST_LEAF = 0x400000ff;
-/** The last leaf that is announced; those between here and LAST_LEAF read as zero. */
-const MAX_LEAF = 0x4000000a;
 /** What the hypervisor says it is: the interface of Windows Server 2022. */
 const BUILD = 20348;
 const VERSION = (10 << 16) | 0;
@@ -28,35 +26,33 @@ export function hypervisorCpuid(
     result.ecx = (result.ecx | HYPERVISOR_PRESENT) >>> 0;
     return;
   }
-  if (leaf < FIRST_LEAF || leaf > LAST_LEAF) return;
+  if (leaf < HvCpuidLeaf.VENDOR || leaf > LAST_LEAF) return;
   result.eax = 0;
   result.ebx = 0;
   result.ecx = 0;
   result.edx = 0;
   switch (leaf) {
-    case 0x40000000:
-      result.eax = MAX_LEAF;
-      result.ebx = 0x7263694d; // "Micr"
-      result.ecx = 0x666f736f; // "osof"
-      result.edx = 0x76482074; // "t Hv"
+    case HvCpuidLeaf.VENDOR:
+      result.eax = HvCpuidLeaf.NESTED_FEATURES;
+      [result.ebx, result.ecx, result.edx] = HV_VENDOR;
       break;
-    case 0x40000001:
-      result.eax = 0x31237648; // "Hv#1"
+    case HvCpuidLeaf.INTERFACE:
+      result.eax = HV_INTERFACE;
       break;
-    case 0x40000002:
+    case HvCpuidLeaf.VERSION:
       result.eax = BUILD;
       result.ebx = VERSION;
       break;
-    case 0x40000003:
+    case HvCpuidLeaf.FEATURES:
       result.eax = features.privileges >>> 0;
       result.ebx = hypercallPrivileges >>> 0;
       result.edx = features.features >>> 0;
       break;
-    case 0x40000004:
+    case HvCpuidLeaf.RECOMMENDATIONS:
       result.eax = features.hints >>> 0;
       result.ebx = SPIN_FOREVER;
       break;
-    case 0x40000005:
+    case HvCpuidLeaf.LIMITS:
       result.eax = HV_MAX_VPS;
       result.ebx = HV_MAX_VPS;
       break;

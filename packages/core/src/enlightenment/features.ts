@@ -1,3 +1,26 @@
+/** The hypervisor's CPUID leaves (TLFS 2.4, "Microsoft hypervisor CPUID leaves"). */
+export const HvCpuidLeaf = {
+  /** EAX: the last leaf; EBX, ECX, EDX: {@link HV_VENDOR}. */
+  VENDOR: 0x40000000,
+  /** EAX: {@link HV_INTERFACE}. */
+  INTERFACE: 0x40000001,
+  /** EAX: build; EBX: major and minor version. */
+  VERSION: 0x40000002,
+  /** EAX: {@link HvPrivilege}; EBX: privileges to make hypercalls; EDX: {@link HvFeature}. */
+  FEATURES: 0x40000003,
+  /** EAX: {@link HvHint}; EBX: spins before a long wait is reported. */
+  RECOMMENDATIONS: 0x40000004,
+  /** EAX: virtual processors; EBX: logical processors. */
+  LIMITS: 0x40000005,
+  /** The last one that is announced. */
+  NESTED_FEATURES: 0x4000000a,
+} as const;
+
+/** "Microsoft Hv", as EBX, ECX and EDX hold it. */
+export const HV_VENDOR: readonly [number, number, number] = [0x7263694d, 0x666f736f, 0x76482074];
+/** "Hv#1": the leaves and MSRs that follow are those of the TLFS. */
+export const HV_INTERFACE = 0x31237648;
+
 /** Leaf 0x40000003 EAX: what the partition may use (TLFS, HV_PARTITION_PRIVILEGE_MASK, low half). */
 export const HvPrivilege = {
   VP_RUNTIME: 1 << 0,
