@@ -1,6 +1,17 @@
+export {
+  APIC_PAGE_GPA,
+  APIC_PAGE_SIZE,
+  ApicRegister,
+  IA32_APIC_BASE,
+  IA32_TSC_DEADLINE,
+  SVR_SOFTWARE_ENABLE,
+  X2APIC_MSR_BASE,
+} from './apic/registers.ts';
 export * from './clock.ts';
 export * from './counters.ts';
 export * from './devices.ts';
+export * from './enlightenment/features.ts';
+export * from './enlightenment/hv-msr.ts';
 export * from './errors.ts';
 export * from './guest/contract.ts';
 export * from './guid.ts';

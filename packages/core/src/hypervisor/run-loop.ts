@@ -29,11 +29,13 @@ export interface PartitionRunnerOptions {
 const SLICE_INSTRUCTIONS = 50_000;
 
 /**
- * Rounds of the loop between turns of the host's event loop, in which I/O completes and signals arrive. A turn costs
- * about as much as 100 intercepts; while I/O is under way its completion is worth that sooner.
+ * Rounds of the loop between turns of the host's event loop, in which I/O completes and signals arrive. A turn takes
+ * about 3 µs, as much as 300 intercepts: too much for each of the short slices of a guest that does I/O, little beside
+ * a full slice, which counts for several. While I/O is under way its completion is worth a turn sooner.
  */
 const ROUNDS_BETWEEN_TURNS = 64;
 const ROUNDS_BETWEEN_TURNS_WITH_IO = 4;
+const ROUNDS_OF_FULL_SLICE = 4;
 
 /** Deadlines that idle VPs may skip to in a row without one of them waking, before skipping takes the time it spans. */
 const FRUITLESS_SKIPS = 1000;
@@ -245,6 +247,9 @@ export class PartitionRunner {
     if (elapsedNs > 0) {
       this.#skips = 0;
       vp.platform.addRunTime(elapsedNs);
+    }
+    if (processor.instructionsRetired - this.#retiredBefore >= this.#sliceInstructions) {
+      this.#rounds += ROUNDS_OF_FULL_SLICE;
     }
     switch (exit) {
       case VpExit.HALT:
