@@ -1,1 +1,15 @@
 export * from './backend/disk.ts';
+export * from './plugin.ts';
+export { DiskUnit } from './scsi/disk-unit.ts';
+export { DvdUnit } from './scsi/dvd-unit.ts';
+export { LogicalUnit } from './scsi/logical-unit.ts';
+export type { ScsiResult } from './scsi/result.ts';
+export { ScsiTarget } from './scsi/target.ts';
+export { StorageVsc, type StorageVscOptions } from './vsc/storage-vsc.ts';
+export {
+  type ScsiController,
+  type ScsiControllerOptions,
+  type ScsiUnitOptions,
+  scsiControllerKind,
+} from './vsp/scsi-controller.ts';
+export { StorageVsp, type StorageVspOptions, type StorageVspServices } from './vsp/storage-vsp.ts';
