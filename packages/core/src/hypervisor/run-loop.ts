@@ -104,8 +104,8 @@ export class PartitionRunner {
     };
     this.#work.onDefer(() => this.#current?.processor.requestExit());
     timers.onEarliest(() => {
-      if (this.#clock !== undefined && timers.nextNs() < this.#deadlineNs)
-        this.#current?.processor.requestExit();
+      const early = this.#clock !== undefined && timers.nextNs() < this.#deadlineNs;
+      if (early) this.#current?.processor.requestExit();
     });
   }
 
@@ -233,8 +233,7 @@ export class PartitionRunner {
       const nowNs = this.#clock.nowNs();
       this.#deadlineNs = nowNs + budget * this.#nsPerInstruction;
       const untilNs = this.#timers.nextNs() - nowNs;
-      if (untilNs < this.#deadlineNs - nowNs)
-        budget = Math.max(1, Math.ceil(untilNs / this.#nsPerInstruction));
+      budget = Math.min(budget, Math.max(1, Math.ceil(untilNs / this.#nsPerInstruction)));
       this.#clock.setSlice(this.#elapsedNs);
     }
     const exit = processor.run(budget);
@@ -277,7 +276,8 @@ export class PartitionRunner {
     this.#idles.value++;
     const { clock } = this.#timers;
     const beforeNs = clock.nowNs();
-    const waitMs = (this.#timers.nextNs() - beforeNs) / 1e6;
+    const waitNs = this.#timers.nextNs() - beforeNs;
+    const waitMs = waitNs / 1e6;
     if (this.#clock === undefined) {
       // What is nearer than the host's timers can tell is waited for with turns of the event loop.
       if (waitMs < TIMER_GRAIN_MS) await nextEventLoopTurn();
@@ -290,7 +290,7 @@ export class PartitionRunner {
         await this.#work.wait(clamp(waitMs));
         if (this.#work.ready) return;
       }
-      this.#clock.advance(this.#timers.nextNs() - beforeNs);
+      this.#clock.advance(waitNs);
     }
     this.#idleNs.value += clock.nowNs() - beforeNs;
   }

@@ -61,7 +61,7 @@ export interface VpIntercepts {
 export const VpExit = {
   /** It used up its budget, or was asked to stop. */
   BUDGET: 0,
-  /** HLT with nothing deliverable: run it again once an interrupt is pending. */
+  /** HLT with nothing deliverable. Run again while that is still so, the VP says the same with nothing retired. */
   HALT: 1,
   /** It waits in a spin loop (PAUSE): let others run first. */
   YIELD: 2,
@@ -108,7 +108,10 @@ export interface VirtualProcessor {
    * {@link setInterruptPending} announced are taken at the next instruction boundary where the guest allows it.
    */
   run(budget: number): VpExit;
-  /** Instructions retired since creation. */
+  /**
+   * Instructions retired since creation. Up to date within intercepts: the virtual clock is made of it, and
+   * `clock.nowNs()` includes what the current slice has retired.
+   */
   readonly instructionsRetired: number;
   /** Ends the current {@link run} at the next instruction boundary; called from inside an intercept. */
   requestExit(): void;
