@@ -17,7 +17,7 @@ import {
   silentLogger,
   WorkQueue,
 } from '@kensho/core';
-import { type HostChannel, PacketType } from '../src/channel.ts';
+import { PacketType } from '../src/channel.ts';
 import { RingGuestChannel } from '../src/guest/guest-channel.ts';
 import { DESCRIPTOR_SIZE_BYTES } from '../src/ring/layout.ts';
 import { packetSizeBytes, putPacket } from '../src/ring/packet-encoder.ts';
@@ -89,14 +89,10 @@ function answered(depth: number): () => void {
     name: 'echo',
     dma: new DmaDomain('echo', 'passthrough', gpa, counters, faults),
     gpadl: () => undefined,
-    endpoint: {
-      open: () => {},
-      ready: (channel: HostChannel) => {
-        for (let packet = channel.read(); packet !== undefined; packet = channel.read()) {
-          channel.complete(packet.transactionIdLo, packet.transactionIdHi, packet.payload);
-        }
-      },
-      close: () => {},
+    ready: () => {
+      for (let packet = host.read(); packet !== undefined; packet = host.read()) {
+        host.complete(packet.transactionIdLo, packet.transactionIdHi, packet.payload);
+      }
     },
     resolve: () => undefined,
   });

@@ -52,7 +52,7 @@ export interface HostChannelDeps {
   readonly name: string;
   readonly dma: DmaDomain;
   gpadl(handle: number): Gpadl | undefined;
-  readonly endpoint: ChannelEndpoint;
+  readonly endpoint: Pick<ChannelEndpoint, 'ready'>;
   /** Resolves the rings' pages again after the domain changed; undefined where one is not there any more. */
   resolve(): RingPages | undefined;
 }
