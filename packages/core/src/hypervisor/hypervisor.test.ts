@@ -88,7 +88,7 @@ describe('the life of a partition', () => {
     { vpCount: 1.5 },
     { memoryBytes: 100 },
     { memoryBytes: 2 ** 40 },
-    { tscFrequencyHz: 0 },
+    { tscFrequencyHz: 10_000_000 },
     { devicePages: -1 },
   ])('refuses options that make no sense: %j', (options) => {
     const create = () =>

@@ -36,7 +36,7 @@ export interface PartitionOptions {
   readonly sharedMemory?: boolean;
   /** The partition's own time; a virtual one must be a VirtualClock. @default the host's clock */
   readonly clock?: Clock;
-  /** Rate of the guest's TSC. With a virtual clock, one instruction takes one tick of it. @default 1 GHz */
+  /** Rate of the guest's TSC, above 10 MHz. With a virtual clock, one instruction takes one tick of it. @default 1 GHz */
   readonly tscFrequencyHz?: number;
   /** Instructions of one slice; see PartitionRunner. */
   readonly sliceInstructions?: number;
@@ -49,6 +49,9 @@ export const GPA_SPACE_PAGES = 2 ** 24;
 
 /** What fits into the GPA space beside the hole below 4 GiB. */
 const MAX_MEMORY_BYTES = GPA_SPACE_PAGES * PAGE_SIZE - (4 * 2 ** 30 - MMIO_HOLE_START);
+
+/** Rate of reference time; the reference TSC page can only scale down to it (TLFS, "Partition reference TSC"). */
+const REFERENCE_TIME_HZ = 10_000_000;
 
 /** Overlays of the hypervisor's own: hypercall and TSC page; SIM, SIEF and assist page of each VP. */
 const OVERLAYS_PER_PARTITION = 2;
@@ -228,7 +231,8 @@ function checkOptions(options: PartitionOptions, vpCount: number, tscFrequencyHz
   if (!(options.memoryBytes >= PAGE_SIZE && options.memoryBytes <= MAX_MEMORY_BYTES)) {
     refuse(`${options.memoryBytes} bytes of memory: give it between ${PAGE_SIZE} and ${MAX_MEMORY_BYTES}`);
   }
-  if (!(tscFrequencyHz > 0)) refuse('a TSC that stands still: give it a positive rate');
+  if (!(tscFrequencyHz > REFERENCE_TIME_HZ))
+    refuse(`a TSC of ${tscFrequencyHz} Hz: give it more than 10 MHz`);
   const devicePages = options.devicePages ?? 0;
   if (!Number.isInteger(devicePages) || devicePages < 0)
     refuse(`${devicePages} device pages: give it a whole number`);
