@@ -89,10 +89,12 @@ function answered(depth: number): () => void {
     name: 'echo',
     dma: new DmaDomain('echo', 'passthrough', gpa, counters, faults),
     gpadl: () => undefined,
-    ready: () => {
-      for (let packet = host.read(); packet !== undefined; packet = host.read()) {
-        host.complete(packet.transactionIdLo, packet.transactionIdHi, packet.payload);
-      }
+    endpoint: {
+      ready: (channel) => {
+        for (let packet = channel.read(); packet !== undefined; packet = channel.read()) {
+          channel.complete(packet.transactionIdLo, packet.transactionIdHi, packet.payload);
+        }
+      },
     },
     resolve: () => undefined,
   });

@@ -62,7 +62,7 @@ export function channelPair(ready: (channel: HostChannel) => void, options: { ri
     name: 'test',
     dma,
     gpadl: () => undefined,
-    ready: () => ready(host),
+    endpoint: { ready },
     resolve: () => {
       const incoming = resolved(incomingAt);
       const outgoing = resolved(outgoingAt);
