@@ -42,17 +42,12 @@ export function pairedRatioEstimate(
   );
 }
 
-/**
- * How many times `after` is of `before`, two independent samples: the median of all ratios of one of these to one
- * of those (Hodges and Lehmann's shift, on a logarithmic scale), with a bootstrap interval.
- */
+/** How many times `after` is of `before`, two independent samples: the ratio of their medians, bootstrapped each. */
 export function ratioEstimate(before: readonly number[], after: readonly number[], random: Random): Estimate {
-  const ratio = (a: readonly number[], b: readonly number[]) =>
-    median(b.flatMap((numerator) => a.map((denominator) => numerator / denominator)));
-  const value = ratio(before, after);
+  const value = median(after) / median(before);
   if (before.length === 1 && after.length === 1) return { value, low: value, high: value };
-  const again = (values: readonly number[]) => values.map(() => draw(values, random));
-  return { value, ...bootstrap(() => ratio(again(before), again(after))) };
+  const again = (values: readonly number[]) => median(values.map(() => draw(values, random)));
+  return { value, ...bootstrap(() => again(after) / again(before)) };
 }
 
 function bootstrap(statistic: () => number): { low: number; high: number } {

@@ -1,0 +1,124 @@
+import { KenshoError } from '@kensho/core';
+import type { BenchPath, Workload } from './options.ts';
+import type { Sample, StorageReport } from './results.ts';
+import { type Estimate, ratioEstimate } from './stats/estimate.ts';
+import { seededRandom } from './stats/random.ts';
+import { leastRankSumP, rankSumTest } from './stats/rank-sum.ts';
+import { operationsPerSecond } from './summary.ts';
+
+/** Names the shape of {@link StorageComparison}. */
+export const STORAGE_COMPARISON_SCHEMA = 'kensho.bench.compare/1';
+
+/** A difference is called one where chance alone would show it less often than this. */
+const SIGNIFICANCE = 0.05;
+
+/** What is compared. */
+export type Metric = 'throughput' | 'latencyP50' | 'latencyP99';
+const METRICS: Readonly<Record<Metric, { better: 'more' | 'less'; of(sample: Sample): number }>> = {
+  throughput: { better: 'more', of: operationsPerSecond },
+  latencyP50: { better: 'less', of: (sample) => sample.latencyNs.p50 },
+  latencyP99: { better: 'less', of: (sample) => sample.latencyNs.p99 },
+};
+
+/**
+ * - `better`, `worse`: B differs from A, and how;
+ * - `same`: no difference was found, which is not to say that there is none;
+ * - `too-few`: so few samples that no difference, however large, could be told from chance.
+ */
+export type Verdict = 'better' | 'worse' | 'same' | 'too-few';
+
+/** One metric of one workload on one path in both runs. */
+export interface Comparison {
+  readonly workload: Workload;
+  readonly path: BenchPath;
+  readonly metric: Metric;
+  readonly samplesA: number;
+  readonly samplesB: number;
+  /** How many times A's value B's is. */
+  readonly ratio: Estimate;
+  /** Of the two-sided rank-sum test. */
+  readonly p: number;
+  readonly verdict: Verdict;
+}
+
+/** Two runs side by side. */
+export interface StorageComparison {
+  readonly schema: typeof STORAGE_COMPARISON_SCHEMA;
+  readonly a: { readonly created: string; readonly version: string };
+  readonly b: { readonly created: string; readonly version: string };
+  /** Facts of the environment that differ: `cpu: X / Y`. */
+  readonly environmentDifferences: readonly string[];
+  readonly comparisons: readonly Comparison[];
+  readonly differing: number;
+}
+
+/**
+ * Compares two runs of the same settings, sample against sample. The samples of two runs are not paired, so that the
+ * test is one of ranks. Throws KenshoError SETTINGS_DIFFER, naming what differs.
+ */
+export function compareStorageReports(a: StorageReport, b: StorageReport): StorageComparison {
+  checkSettings(a, b);
+  const random = seededRandom(a.settings.seed);
+  const { workloads, paths } = a.settings;
+  const comparisons = workloads.flatMap((workload) =>
+    paths.flatMap((path) => {
+      const own = ({ samples }: StorageReport) =>
+        samples.filter((sample) => sample.workload === workload && sample.path === path);
+      return (Object.keys(METRICS) as Metric[]).map((metric): Comparison => {
+        const { better, of } = METRICS[metric];
+        const valuesA = own(a).map(of);
+        const valuesB = own(b).map(of);
+        const ratio = ratioEstimate(valuesA, valuesB, random);
+        const p = rankSumTest(valuesA, valuesB);
+        let verdict: Verdict = 'same';
+        if (leastRankSumP(valuesA.length, valuesB.length) >= SIGNIFICANCE) verdict = 'too-few';
+        else if (p < SIGNIFICANCE) verdict = ratio.value > 1 === (better === 'more') ? 'better' : 'worse';
+        return {
+          workload,
+          path,
+          metric,
+          samplesA: valuesA.length,
+          samplesB: valuesB.length,
+          ratio,
+          p,
+          verdict,
+        };
+      });
+    }),
+  );
+  return {
+    schema: STORAGE_COMPARISON_SCHEMA,
+    a: { created: a.created, version: a.version },
+    b: { created: b.created, version: b.version },
+    environmentDifferences: differences(a.environment, b.environment),
+    comparisons,
+    differing: comparisons.filter(({ verdict }) => verdict === 'better' || verdict === 'worse').length,
+  };
+}
+
+function checkSettings(a: StorageReport, b: StorageReport): void {
+  // More runs are more samples, not another experiment; the seed only chooses which blocks.
+  const { runs: _runsA, seed: _seedA, ...settingsA } = a.settings;
+  const { runs: _runsB, seed: _seedB, ...settingsB } = b.settings;
+  const found = [
+    ...differences(settingsA, settingsB),
+    ...differences(
+      { image: a.image.sha256, format: a.image.format },
+      { image: b.image.sha256, format: b.image.format },
+    ),
+  ];
+  if (found.length > 0) {
+    throw new KenshoError(
+      'SETTINGS_DIFFER',
+      `the runs cannot be compared, their settings differ: ${found.join('; ')}`,
+    );
+  }
+}
+
+function differences(a: object, b: object): string[] {
+  const left = new Map(Object.entries(a));
+  const right = new Map(Object.entries(b));
+  return [...new Set([...left.keys(), ...right.keys()])]
+    .filter((key) => JSON.stringify(left.get(key)) !== JSON.stringify(right.get(key)))
+    .map((key) => `${key}: ${left.get(key)} / ${right.get(key)}`);
+}

@@ -1,0 +1,111 @@
+import Table from 'cli-table3';
+import pc from 'picocolors';
+import type { StorageComparison, Verdict } from '../compare.ts';
+import type { StorageReport } from '../results.ts';
+import { estimate, number, size } from './format.ts';
+import { INTERCEPT_LABELS, rowsOf } from './rows.ts';
+
+const PLAIN = {
+  chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' },
+  style: { head: [], border: [], 'padding-left': 1, 'padding-right': 1 },
+};
+
+/** The report for a terminal: both paths side by side, then the intercepts by kind. */
+export function renderTable(report: StorageReport): string {
+  const { settings, image } = report;
+  const from = settings.memory ? 'the host’s memory' : 'a file of the host';
+  return [
+    `${size(settings.blockBytes)} requests, ${settings.depth} in flight, on ${size(settings.spanBytes)} of ` +
+      `${image.generated ? 'a generated image' : image.name} (${image.format}), from ${from}`,
+    figuresTable(report),
+    `Medians of ${settings.runs} run${settings.runs === 1 ? '' : 's'} of ${settings.seconds} s [95 % interval]; ratio: enlightened / emulated.`,
+    'Time is of guest code and host together, which share one thread. Counts are the hypervisor’s.',
+    'Projected exits: events counted × published cost of each on hardware; not measured (see the report).',
+    '',
+    'Intercepts per operation, by kind',
+    interceptsTable(report),
+    `${pc.green('Verified')}: in all ${report.samples.length} samples the guest read what the host reads.`,
+  ].join('\n');
+}
+
+function figuresTable(report: StorageReport): string {
+  const { paths, workloads } = report.settings;
+  const columns = [...paths, ...(report.ratios.length > 0 ? ['ratio'] : [])];
+  const table = new Table({
+    ...PLAIN,
+    head: ['', ...columns].map((text) => pc.bold(text)),
+    colAligns: ['left', 'right', 'right', 'right'],
+  });
+  for (const workload of workloads) {
+    table.push([pc.bold(pc.cyan(workload)), ...columns.map(() => '')]);
+    for (const { label, values, ratio, kind } of rowsOf(report, workload)) {
+      if (kind === 'detail') continue;
+      const cells = [`  ${label}`, ...values, ratio].slice(0, 1 + columns.length);
+      table.push(kind === 'projection' ? cells.map(pc.dim) : cells);
+    }
+  }
+  return table.toString();
+}
+
+function interceptsTable(report: StorageReport): string {
+  const table = new Table({
+    ...PLAIN,
+    head: ['', '', ...INTERCEPT_LABELS.map(([, label]) => label)].map((text) => pc.bold(text)),
+    colAligns: ['left', 'left', ...INTERCEPT_LABELS.map(() => 'right' as const)],
+  });
+  for (const { workload, path, perOperation } of report.figures) {
+    table.push([workload, path, ...INTERCEPT_LABELS.map(([kind]) => number(perOperation.intercepts[kind]))]);
+  }
+  return table.toString();
+}
+
+const PAINT: Readonly<Record<Verdict, (text: string) => string>> = {
+  better: pc.green,
+  worse: pc.red,
+  same: (text) => text,
+  'too-few': pc.yellow,
+};
+const METRIC_LABELS = {
+  throughput: 'throughput',
+  latencyP50: 'latency p50',
+  latencyP99: 'latency p99',
+} as const;
+
+/** A comparison as a table and a verdict for a terminal. */
+export function renderComparison(comparison: StorageComparison): string {
+  const table = new Table({
+    ...PLAIN,
+    head: ['workload', 'path', 'metric', 'B / A', 'p', 'verdict'].map((text) => pc.bold(text)),
+    colAligns: ['left', 'left', 'left', 'right', 'right', 'left'],
+  });
+  for (const { workload, path, metric, ratio, p, verdict } of comparison.comparisons) {
+    const cells = [
+      workload,
+      path,
+      METRIC_LABELS[metric],
+      estimate(ratio, 1, '×'),
+      number(p),
+      verdictText(verdict),
+    ];
+    table.push(cells.map(PAINT[verdict]));
+  }
+  const { comparisons, differing } = comparison;
+  const tooFew = comparisons.some(({ verdict }) => verdict === 'too-few');
+  return [
+    `A: ${comparison.a.created}   B: ${comparison.b.created}`,
+    ...comparison.environmentDifferences.map((text) => pc.yellow(`not the same environment: ${text}`)),
+    table.toString(),
+    tooFew
+      ? 'Too few runs to tell any difference from chance: at least 4 in each file are needed, more are better.'
+      : `${differing} of ${comparisons.length} differ (rank-sum test, p < 0.05); about ${number(comparisons.length * 0.05)} would by chance.`,
+  ].join('\n');
+}
+
+function verdictText(verdict: Verdict): string {
+  return {
+    better: 'B is better',
+    worse: 'B is worse',
+    same: 'no difference found',
+    'too-few': 'too few runs',
+  }[verdict];
+}

@@ -1,0 +1,108 @@
+import type { CounterSnapshot } from '@kensho/core';
+import { MARKER_REGION } from './marker.ts';
+import type { BenchPath, Settings, Workload } from './options.ts';
+import { INTERCEPT_KINDS, type InterceptKind } from './per-operation.ts';
+import { project } from './projection.ts';
+import type { Figures, Ratio, Sample } from './results.ts';
+import { medianEstimate, pairedRatioEstimate } from './stats/estimate.ts';
+import { seededRandom } from './stats/random.ts';
+
+/** Port and MMIO regions that a hypervisor on hardware serves itself. */
+const INTERRUPT_CONTROLLER_PORTS = /^intercept\.port\.pic$/;
+const INTERRUPT_CONTROLLER_MMIO = /^intercept\.mmio\.(local-apic|ioapic)$/;
+const GUEST_SIGNALS = /^vmbus\..+\.signals\.in$/;
+
+/** Figures and ratios from raw samples; the same samples give the same numbers. */
+export function summarise(
+  samples: readonly Sample[],
+  settings: Settings,
+): { figures: Figures[]; ratios: Ratio[] } {
+  const of = (workload: Workload, path: BenchPath) =>
+    samples
+      .filter((sample) => sample.workload === workload && sample.path === path)
+      .sort((a, b) => a.run - b.run);
+  const random = seededRandom(settings.seed);
+  const figures = settings.workloads.flatMap((workload) =>
+    settings.paths.map((path): Figures => {
+      const own = of(workload, path);
+      const estimate = (measure: (sample: Sample) => number) => medianEstimate(own.map(measure), random);
+      const { perOperation, projection } = countsOf(own);
+      return {
+        path,
+        workload,
+        samples: own.length,
+        throughputBytesPerSecond: estimate((sample) => operationsPerSecond(sample) * settings.blockBytes),
+        operationsPerSecond: estimate(operationsPerSecond),
+        latencyP50Ns: estimate((sample) => sample.latencyNs.p50),
+        latencyP99Ns: estimate((sample) => sample.latencyNs.p99),
+        perOperation,
+        projection,
+      };
+    }),
+  );
+  const bothPaths = settings.paths.includes('enlightened') && settings.paths.includes('emulated');
+  const ratios = !bothPaths
+    ? []
+    : settings.workloads.map((workload): Ratio => {
+        const enlightened = of(workload, 'enlightened');
+        const emulated = of(workload, 'emulated');
+        const ratio = (measure: (sample: Sample) => number) =>
+          pairedRatioEstimate(enlightened.map(measure), emulated.map(measure), random);
+        return {
+          workload,
+          throughput: ratio(operationsPerSecond),
+          latencyP50: ratio((sample) => sample.latencyNs.p50),
+          latencyP99: ratio((sample) => sample.latencyNs.p99),
+        };
+      });
+  return { figures, ratios };
+}
+
+/** Operations of a sample per second of the guest's clock. */
+export function operationsPerSecond(sample: Sample): number {
+  return sample.operations / (sample.elapsedNs / 1e9);
+}
+
+function countsOf(samples: readonly Sample[]): Pick<Figures, 'perOperation' | 'projection'> {
+  const operations = samples.reduce((total, sample) => total + sample.operations, 0);
+  const totals = new Map<string, number>();
+  for (const sample of samples) {
+    for (const [name, count] of Object.entries(withoutMarker(sample.counters))) {
+      totals.set(name, (totals.get(name) ?? 0) + count);
+    }
+  }
+  const each = (matches: (name: string) => boolean) => {
+    let total = 0;
+    for (const [name, count] of totals) if (matches(name)) total += count;
+    return total / operations;
+  };
+  const intercepts = Object.fromEntries(
+    INTERCEPT_KINDS.map((kind) => [kind, each((name) => name === `intercept.${kind}`)]),
+  ) as Record<InterceptKind, number>;
+  const hypercalls = Object.fromEntries(
+    [...totals]
+      .filter(([name]) => name.startsWith('hypercall.'))
+      .map(([name, count]) => [name.slice('hypercall.'.length), count / operations]),
+  );
+  const perOperation = {
+    intercepts,
+    interceptsTotal: Object.values(intercepts).reduce((sum, count) => sum + count, 0),
+    hypercalls,
+    hypercallsTotal: Object.values(hypercalls).reduce((sum, count) => sum + count, 0),
+    interrupts: each((name) => name === 'interrupt.delivered'),
+    guestSignals: each((name) => GUEST_SIGNALS.test(name)),
+    bytesCopied: each((name) => name === 'copy.bytes'),
+  };
+  const projection = project(perOperation, {
+    port: each((name) => INTERRUPT_CONTROLLER_PORTS.test(name)),
+    mmio: each((name) => INTERRUPT_CONTROLLER_MMIO.test(name)),
+  });
+  return { perOperation, projection };
+}
+
+/** The marker's own intercepts are the benchmark's, not the workload's. */
+function withoutMarker(counters: CounterSnapshot): CounterSnapshot {
+  const own = `intercept.port.${MARKER_REGION}`;
+  const { [own]: markers = 0, ...others } = counters;
+  return { ...others, 'intercept.port': (others['intercept.port'] ?? 0) - markers };
+}
