@@ -77,3 +77,8 @@ export class BusChannel {
     return [this.primary, ...this.primary.subChannels];
   }
 }
+
+/** Whether the device of a channel is letting go of that or another one of its channels. */
+export function isAnyClosing(channel: BusChannel): boolean {
+  return channel.group.some((member) => member.host === 'closing');
+}

@@ -1,35 +1,25 @@
-import { KenshoError, type LogFields } from '@kensho/core';
+import { KenshoError, type LogFields, PAGE_SIZE } from '@kensho/core';
 import {
-  bareMessage,
   ChannelMessageType,
   CLOSECHANNEL,
   ConnectionState,
   checkChannelMessage,
   GPADL_BODY,
-  GPADL_CREATED,
   GPADL_HEADER,
   GPADL_TEARDOWN,
-  GPADL_TORNDOWN,
   INITIATE_CONTACT,
   MAX_RELID,
   MODIFYCHANNEL,
-  MODIFYCHANNEL_RESPONSE,
   NtStatus,
-  OFFERCHANNEL,
   OPENCHANNEL,
-  OPENCHANNEL_RESULT,
   RELID_RELEASED,
-  RESCIND_CHANNELOFFER,
   TL_CONNECT_REQUEST,
-  TL_CONNECT_RESULT,
-  VERSION_RESPONSE,
-  VMBUS_EVENT_CONNECTION_BASE,
   VMBUS_MESSAGE_CONNECTION_ID_4,
   VMBUS_MESSAGE_SINT,
   VMBUS_VERSIONS,
   VmbusVersion,
 } from '../protocol/messages.ts';
-import { BusChannel, type ChannelDescription, type OpenRequest } from './bus-channel.ts';
+import { BusChannel, type ChannelDescription, isAnyClosing, type OpenRequest } from './bus-channel.ts';
 import {
   DEFAULT_GPADL_LIMITS,
   type GpadlEntry,
@@ -37,6 +27,7 @@ import {
   type GpadlProgress,
   GpadlTable,
 } from './gpadl-table.ts';
+import { hostMessage } from './host-messages.ts';
 
 /** Everything that the control plane does to the world. Calls are made in the order in which they must happen. */
 export interface ControlPlaneEffects {
@@ -191,28 +182,39 @@ export class ControlPlane {
     }
     switch (rule.type) {
       case ChannelMessageType.INITIATE_CONTACT:
-        return this.#onInitiateContact(message);
+        this.#onInitiateContact(message);
+        break;
       case ChannelMessageType.REQUESTOFFERS:
-        return this.#onRequestOffers();
+        this.#onRequestOffers();
+        break;
       case ChannelMessageType.GPADL_HEADER:
-        return this.#onGpadlHeader(message);
+        this.#onGpadlHeader(message);
+        break;
       case ChannelMessageType.GPADL_BODY:
-        return this.#onGpadlBody(message);
+        this.#onGpadlBody(message);
+        break;
       case ChannelMessageType.GPADL_TEARDOWN:
-        return this.#onGpadlTeardown(message);
+        this.#onGpadlTeardown(message);
+        break;
       case ChannelMessageType.OPENCHANNEL:
-        return this.#onOpenChannel(message);
+        this.#onOpenChannel(message);
+        break;
       case ChannelMessageType.CLOSECHANNEL:
-        return this.#onCloseChannel(message);
+        this.#onCloseChannel(message);
+        break;
       case ChannelMessageType.MODIFYCHANNEL:
-        return this.#onModifyChannel(message);
+        this.#onModifyChannel(message);
+        break;
       case ChannelMessageType.RELID_RELEASED:
-        return this.#onRelidReleased(message);
+        this.#onRelidReleased(message);
+        break;
       case ChannelMessageType.TL_CONNECT_REQUEST:
-        return this.#onTlConnectRequest(message);
+        this.#onTlConnectRequest(message);
+        break;
       case ChannelMessageType.UNLOAD:
         this.#unloading = true;
-        return this.#disconnect();
+        this.#disconnect();
+        break;
     }
   }
 
@@ -262,7 +264,7 @@ export class ControlPlane {
     for (const channel of [...this.#channels]) if (channel.revoked) this.#settle(channel);
     if (this.#unloading) {
       this.#unloading = false;
-      this.#effects.send(bareMessage(ChannelMessageType.UNLOAD_RESPONSE));
+      this.#effects.send(hostMessage.unloadResponse());
     }
     const contact = this.#contact;
     this.#contact = undefined;
@@ -279,17 +281,14 @@ export class ControlPlane {
     const known = (VMBUS_VERSIONS as readonly number[]).includes(contact.version);
     const supported = reachable && known && contact.version <= this.#maxVersion && contact.vtl === 0;
     if (supported) this.#version = contact.version;
+    const connectionId =
+      contact.version >= VmbusVersion.WIN10_V5 ? VMBUS_MESSAGE_CONNECTION_ID_4 : contact.version;
     this.#effects.send(
-      VERSION_RESPONSE.encode({
-        messageType: ChannelMessageType.VERSION_RESPONSE,
-        versionSupported: supported ? 1 : 0,
-        connectionState: reachable ? ConnectionState.SUCCESSFUL : ConnectionState.FAILED_UNKNOWN_FAILURE,
-        messageConnectionId: !supported
-          ? 0
-          : contact.version >= VmbusVersion.WIN10_V5
-            ? VMBUS_MESSAGE_CONNECTION_ID_4
-            : contact.version,
-      }),
+      hostMessage.versionResponse(
+        supported ? 1 : 0,
+        reachable ? ConnectionState.SUCCESSFUL : ConnectionState.FAILED_UNKNOWN_FAILURE,
+        supported ? connectionId : 0,
+      ),
     );
   }
 
@@ -302,7 +301,7 @@ export class ControlPlane {
     }
     this.#offersRequested = true;
     this.#announce();
-    this.#effects.send(bareMessage(ChannelMessageType.ALLOFFERS_DELIVERED));
+    this.#effects.send(hostMessage.allOffersDelivered());
   }
 
   /** Offers every channel that the guest should know and does not, in a stable order. */
@@ -327,7 +326,7 @@ export class ControlPlane {
       channel.relid = relid;
       channel.guest = 'offered';
       this.#byRelid.set(relid, channel);
-      this.#effects.send(offerMessage(channel));
+      this.#effects.send(hostMessage.offer(channel));
     }
   }
 
@@ -340,9 +339,12 @@ export class ControlPlane {
       this.#effects.fault('vmbus.message.state', 'relid released before its channel was closed', { relid });
       return;
     }
-    for (const gpadl of this.#gpadls.of(channel)) this.#dropGpadl(gpadl);
     this.#byRelid.delete(relid);
     channel.relid = 0;
+    for (const gpadl of this.#gpadls.of(channel)) {
+      gpadl.tearingDown = true;
+      this.#tearDownWhenUnused(gpadl);
+    }
     if (channel.revoked) this.#forget(channel);
     else channel.guest = 'declined';
     this.#announce();
@@ -369,7 +371,7 @@ export class ControlPlane {
     const { relid, gpadl, rangeBufferLength, rangeCount } = GPADL_HEADER.read(message);
     const channel = this.#channelOf(relid, 'GPADL');
     if (channel === undefined) {
-      this.#sendGpadlCreated(relid, gpadl, NtStatus.NO_SUCH_DEVICE);
+      this.#effects.send(hostMessage.gpadlCreated(relid, gpadl, NtStatus.NO_SUCH_DEVICE));
       return;
     }
     const data = message.subarray(GPADL_HEADER.sizeBytes);
@@ -391,18 +393,18 @@ export class ControlPlane {
       case 'refused': {
         const { relid } = progress.owner;
         this.#effects.fault('vmbus.gpadl', 'GPADL refused', { handle, relid, status: progress.status });
-        this.#sendGpadlCreated(relid, handle, progress.status);
+        this.#effects.send(hostMessage.gpadlCreated(relid, handle, progress.status));
         return;
       }
       case 'complete': {
         const { owner } = progress.entry;
         if (owner.revoked) {
           this.#gpadls.delete(handle);
-          this.#sendGpadlCreated(owner.relid, handle, NtStatus.NO_SUCH_DEVICE);
+          this.#effects.send(hostMessage.gpadlCreated(owner.relid, handle, NtStatus.NO_SUCH_DEVICE));
           return;
         }
         this.#effects.gpadlCreated(progress.entry);
-        this.#sendGpadlCreated(owner.relid, handle, NtStatus.SUCCESS);
+        this.#effects.send(hostMessage.gpadlCreated(owner.relid, handle, NtStatus.SUCCESS));
       }
     }
   }
@@ -413,7 +415,7 @@ export class ControlPlane {
     if (gpadl === undefined) {
       // The answer is true all the same, and the guest waits for it.
       this.#effects.fault('vmbus.gpadl', 'teardown of no GPADL', { handle, relid });
-      this.#sendGpadlTornDown(handle);
+      this.#effects.send(hostMessage.gpadlTornDown(handle));
       return;
     }
     if (gpadl.owner.relid !== relid || gpadl.tearingDown) {
@@ -432,7 +434,8 @@ export class ControlPlane {
     if (gpadl.owner.ringGpadl === gpadl.handle || gpadl.owner.reopen?.ringGpadl === gpadl.handle) return;
     if (isAnyClosing(gpadl.owner)) return;
     this.#dropGpadl(gpadl);
-    this.#sendGpadlTornDown(gpadl.handle);
+    // What goes with the release of its channel needs no answer.
+    if (gpadl.owner.relid !== 0) this.#effects.send(hostMessage.gpadlTornDown(gpadl.handle));
   }
 
   #dropGpadl(gpadl: Gpadl): void {
@@ -440,57 +443,54 @@ export class ControlPlane {
     if (gpadl.ranges !== undefined) this.#effects.gpadlTornDown(gpadl);
   }
 
-  #sendGpadlCreated(relid: number, gpadl: number, status: NtStatus): void {
-    const messageType = ChannelMessageType.GPADL_CREATED;
-    this.#effects.send(GPADL_CREATED.encode({ messageType, relid, gpadl, status }));
-  }
-
-  #sendGpadlTornDown(gpadl: number): void {
-    this.#effects.send(GPADL_TORNDOWN.encode({ messageType: ChannelMessageType.GPADL_TORNDOWN, gpadl }));
-  }
-
   // Channels
 
   #onOpenChannel(message: Uint8Array): void {
     const fields = OPENCHANNEL.read(message);
-    const { relid, openId, ringGpadl, targetVp, downstreamPageOffset, userData } = fields;
-    const refuse = (status: NtStatus, why: string) => {
-      this.#effects.fault('vmbus.open', `open refused: ${why}`, {
-        relid,
-        ringGpadl,
-        targetVp,
-        downstreamPageOffset,
-      });
-      this.#sendOpenResult(relid, openId, status);
-    };
+    const { relid, openId } = fields;
     const channel = this.#byRelid.get(relid);
-    if (channel === undefined) return refuse(NtStatus.NO_SUCH_DEVICE, 'no such channel');
-    if (channel.revoked) return this.#sendOpenResult(relid, openId, NtStatus.NO_SUCH_DEVICE);
+    const checked = this.#checkOpen(channel, fields);
+    if ('status' in checked) {
+      const { why, status } = checked;
+      if (channel?.revoked !== true) {
+        const { ringGpadl, downstreamPageOffset } = fields;
+        this.#effects.fault('vmbus.open', `open refused: ${why}`, { relid, ringGpadl, downstreamPageOffset });
+      }
+      this.#effects.send(hostMessage.openResult(relid, openId, status));
+    } else if (isAnyClosing(checked.channel)) {
+      // There is no answer to a close, so the guest cannot know that the device has not finished yet.
+      checked.channel.reopen = checked.request;
+    } else {
+      this.#open(checked.channel, checked.request);
+    }
+  }
+
+  #checkOpen(
+    channel: BusChannel | undefined,
+    fields: ReturnType<typeof OPENCHANNEL.read>,
+  ): { channel: BusChannel; request: OpenRequest } | { status: NtStatus; why: string } {
+    const { openId, targetVp, ringGpadl, downstreamPageOffset, userData } = fields;
+    if (channel === undefined || channel.revoked) {
+      return { status: NtStatus.NO_SUCH_DEVICE, why: 'no such channel' };
+    }
     if (channel.host === 'open' || channel.reopen !== undefined) {
-      return refuse(NtStatus.INVALID_DEVICE_STATE, 'the channel is open');
+      return { status: NtStatus.INVALID_DEVICE_STATE, why: 'the channel is open' };
     }
     if (channel.primary !== channel && channel.primary.host !== 'open') {
-      return refuse(NtStatus.INVALID_DEVICE_STATE, 'the primary channel is not open');
+      return { status: NtStatus.INVALID_DEVICE_STATE, why: 'the primary channel is not open' };
     }
     const gpadl = this.#gpadls.get(ringGpadl);
     if (gpadl?.ranges === undefined || gpadl.owner !== channel || gpadl.tearingDown) {
-      return refuse(NtStatus.INVALID_PARAMETER, 'no such GPADL of this channel');
+      return { status: NtStatus.INVALID_PARAMETER, why: 'no such GPADL of this channel' };
     }
     const [ring] = gpadl.ranges;
-    if (
-      gpadl.ranges.length !== 1 ||
-      ring.offset !== 0 ||
-      ring.sizeBytes !== ring.pages.length * PAGE_SIZE_BYTES
-    ) {
-      return refuse(NtStatus.INVALID_PARAMETER, 'the ring is not made of whole pages');
+    if (gpadl.ranges.length !== 1 || ring.offset !== 0 || ring.sizeBytes !== ring.pages.length * PAGE_SIZE) {
+      return { status: NtStatus.INVALID_PARAMETER, why: 'the ring is not made of whole pages' };
     }
     if (downstreamPageOffset < 2 || downstreamPageOffset > ring.pages.length - 2) {
-      return refuse(NtStatus.INVALID_PARAMETER, 'a ring has less than two pages');
+      return { status: NtStatus.INVALID_PARAMETER, why: 'a ring has less than two pages' };
     }
-    const request = { openId, targetVp, ringGpadl, ring, downstreamPageOffset, userData };
-    // There is no answer to a close, so the guest cannot know that the device has not finished yet.
-    if (isAnyClosing(channel)) channel.reopen = request;
-    else this.#open(channel, request);
+    return { channel, request: { openId, targetVp, ringGpadl, ring, downstreamPageOffset, userData } };
   }
 
   #open(channel: BusChannel, request: OpenRequest): void {
@@ -499,7 +499,13 @@ export class ControlPlane {
     const opened = this.#effects.openChannel(channel, request);
     channel.host = opened ? 'open' : 'closed';
     if (!opened) channel.ringGpadl = undefined;
-    this.#sendOpenResult(channel.relid, request.openId, opened ? NtStatus.SUCCESS : NtStatus.UNSUCCESSFUL);
+    this.#effects.send(
+      hostMessage.openResult(
+        channel.relid,
+        request.openId,
+        opened ? NtStatus.SUCCESS : NtStatus.UNSUCCESSFUL,
+      ),
+    );
     // The device may have been revoked by its own open.
     if (!channel.revoked) return;
     if (opened) this.#close(channel);
@@ -553,12 +559,11 @@ export class ControlPlane {
     if (channel.guest === 'rescinded') return;
     if (reopen !== undefined) {
       channel.reopen = undefined;
-      this.#sendOpenResult(relid, reopen.openId, NtStatus.NO_SUCH_DEVICE);
+      this.#effects.send(hostMessage.openResult(relid, reopen.openId, NtStatus.NO_SUCH_DEVICE));
     }
     if (channel.guest === 'offered') {
       channel.guest = 'rescinded';
-      const messageType = ChannelMessageType.RESCIND_CHANNELOFFER;
-      this.#effects.send(RESCIND_CHANNELOFFER.encode({ messageType, relid }));
+      this.#effects.send(hostMessage.rescind(relid));
     } else {
       this.#forget(channel);
     }
@@ -573,32 +578,15 @@ export class ControlPlane {
       this.#effects.fault('vmbus.modify', 'no open channel, or no such VP', { relid, targetVp });
     }
     if (this.#version < VmbusVersion.WIN10_V5_3) return;
-    this.#effects.send(
-      MODIFYCHANNEL_RESPONSE.encode({
-        messageType: ChannelMessageType.MODIFYCHANNEL_RESPONSE,
-        relid,
-        status: done ? NtStatus.SUCCESS : NtStatus.INVALID_PARAMETER,
-      }),
-    );
+    const status = done ? NtStatus.SUCCESS : NtStatus.INVALID_PARAMETER;
+    this.#effects.send(hostMessage.modifyResponse(relid, status));
   }
 
   /** Sockets between host and guest: nobody listens. */
   #onTlConnectRequest(message: Uint8Array): void {
     if (this.#version < VmbusVersion.WIN10_V4_1) return;
     const { endpointId, serviceId } = TL_CONNECT_REQUEST.read(message);
-    this.#effects.send(
-      TL_CONNECT_RESULT.encode({
-        messageType: ChannelMessageType.TL_CONNECT_RESULT,
-        endpointId,
-        serviceId,
-        status: NtStatus.CONNECTION_REFUSED,
-      }),
-    );
-  }
-
-  #sendOpenResult(relid: number, openId: number, status: NtStatus): void {
-    const messageType = ChannelMessageType.OPENCHANNEL_RESULT;
-    this.#effects.send(OPENCHANNEL_RESULT.encode({ messageType, relid, openId, status }));
+    this.#effects.send(hostMessage.connectResult(endpointId, serviceId, NtStatus.CONNECTION_REFUSED));
   }
 
   #channelOf(relid: number, what: string): BusChannel | undefined {
@@ -606,28 +594,4 @@ export class ControlPlane {
     if (channel === undefined) this.#effects.fault('vmbus.relid', `${what}: no such channel`, { relid });
     return channel;
   }
-}
-
-const PAGE_SIZE_BYTES = 4096;
-
-function isAnyClosing(channel: BusChannel): boolean {
-  return channel.group.some((member) => member.host === 'closing');
-}
-
-function offerMessage(channel: BusChannel): Uint8Array {
-  const { interfaceId, instanceId, flags, mmioMegabytes, userData } = channel.description;
-  return OFFERCHANNEL.encode({
-    messageType: ChannelMessageType.OFFERCHANNEL,
-    interfaceId,
-    instanceId,
-    flags,
-    mmioMegabytes,
-    userData,
-    subChannelIndex: channel.subChannelIndex,
-    relid: channel.relid,
-    // No monitor pages: each signal is a hypercall, and nothing is polled.
-    monitorId: 0xff,
-    isDedicatedInterrupt: 1,
-    connectionId: VMBUS_EVENT_CONNECTION_BASE | channel.relid,
-  });
 }
