@@ -1,4 +1,3 @@
-import { setImmediate as nextEventLoopTurn } from 'node:timers/promises';
 import { VirtualClock } from './clock.ts';
 import type { Counters } from './counters.ts';
 import { KenshoError } from './errors.ts';
@@ -122,22 +121,20 @@ export class Host {
   /** Makes a partition ready to run. Where a step fails, what was made before it is ended again. */
   async createPartition(config: PartitionConfig): Promise<HostedPartition> {
     const teardown = new TeardownStack();
+    let partition: Partition | undefined;
     try {
-      const partition = this.#makePartition(config, teardown);
+      partition = this.#makePartition(config, teardown);
       const scope = this.#composition.createPartitionScope(teardown);
       this.#bindServices(scope, partition);
       const hosted = new HostedPartition(partition, scope, this.contributions, teardown, () =>
         this.#partitions.delete(hosted),
       );
-      for (const spec of config.devices) await hosted.createDevice(spec);
-      await hosted.startDevices();
-      if (config.guest !== undefined) {
-        await this.contributions.get(GUESTS, config.guest.kind).load(scope, config.guest.options);
-      }
+      await partition.runner.serve(this.#furnish(config, hosted, scope));
       this.#partitions.add(hosted);
       return hosted;
     } catch (error) {
-      await teardown.unwind();
+      const unwinding = teardown.unwind();
+      await (partition === undefined ? unwinding : partition.runner.serve(unwinding));
       throw error;
     }
   }
@@ -148,6 +145,14 @@ export class Host {
     closing.push('host services', () => this.#teardown.unwind());
     for (const partition of this.#partitions) closing.push('partition', () => partition.close());
     await closing.unwind();
+  }
+
+  async #furnish(config: PartitionConfig, hosted: HostedPartition, scope: Scope): Promise<void> {
+    for (const spec of config.devices) await hosted.createDevice(spec);
+    await hosted.startDevices();
+    if (config.guest !== undefined) {
+      await this.contributions.get(GUESTS, config.guest.kind).load(scope, config.guest.options);
+    }
   }
 
   #makePartition(config: PartitionConfig, teardown: TeardownStack): Partition {
@@ -251,8 +256,8 @@ export class HostedPartition {
 
   /** Adds a device, also while the guest runs. Throws KenshoError for what its kind refuses. */
   async addDevice(spec: DeviceSpec): Promise<void> {
-    await this.createDevice(spec);
-    await this.startDevices();
+    await this.#partition.runner.serve(this.createDevice(spec));
+    await this.#partition.runner.serve(this.startDevices());
   }
 
   /** Takes a device away, also while the guest runs; resolves once nothing of it is left. */
@@ -262,7 +267,7 @@ export class HostedPartition {
       throw new KenshoError('NO_DEVICE', `partition ${this.#partition.info.name} has no device '${id}'`);
     }
     this.#devices.delete(id);
-    await this.#serve(async () => live.device.stop?.());
+    await this.#partition.runner.serve(Promise.resolve(live.device.stop?.()));
   }
 
   /** Makes a device without starting it. */
@@ -298,19 +303,6 @@ export class HostedPartition {
     // Who called run() hears of its failure there.
     await this.#run?.catch(() => {});
     this.#onClose();
-    await this.#serve(() => this.#teardown.unwind());
-  }
-
-  /** Does the run loop's work in its absence: what ends a device may wait for I/O that was under way. */
-  async #serve(end: () => Promise<void>): Promise<void> {
-    let ended = false;
-    const ending = end().finally(() => {
-      ended = true;
-    });
-    while (!ended) {
-      if (!this.#partition.runner.running) this.#partition.work.run();
-      await nextEventLoopTurn();
-    }
-    await ending;
+    await this.#partition.runner.serve(this.#teardown.unwind());
   }
 }

@@ -191,7 +191,6 @@ export class PartitionRunner {
    * go while the partition does not run.
    */
   async serve<T>(until: Promise<T>): Promise<T> {
-    if (this.#running) return until;
     let settled = false;
     const wake = () => {
       settled = true;
@@ -199,7 +198,8 @@ export class PartitionRunner {
     };
     until.then(wake, wake);
     while (!settled) {
-      if (this.#work.run()) await nextEventLoopTurn();
+      // A run that begins meanwhile does the work itself.
+      if (!this.#running && this.#work.run()) await nextEventLoopTurn();
       else await this.#work.wait(Number.POSITIVE_INFINITY);
     }
     return until;

@@ -1,5 +1,4 @@
 import type { Clock } from '../clock.ts';
-import { KenshoError } from '../errors.ts';
 
 /** A result now or later. */
 export type MaybePromise<T> = T | Promise<T>;
@@ -18,7 +17,7 @@ export class WorkQueue {
   #running: (() => void)[] = [];
   readonly #pending: PendingCompletion[] = [];
   #outstanding = 0;
-  #wake: (() => void) | undefined;
+  readonly #waiters = new Set<() => void>();
   #onDefer: (() => void) | undefined;
 
   constructor(clock: Clock) {
@@ -34,7 +33,7 @@ export class WorkQueue {
   defer(task: () => void): void {
     this.#tasks.push(task);
     this.#onDefer?.();
-    this.#wake?.();
+    this.#wake();
   }
 
   /**
@@ -63,7 +62,7 @@ export class WorkQueue {
       this.#outstanding--;
       completion.settled = true;
       completion.deliver = deliver;
-      if (this.#inOrder) this.#wake?.();
+      if (this.#inOrder) this.#wake();
       else this.defer(deliver);
     };
     operation.then(
@@ -102,18 +101,22 @@ export class WorkQueue {
     return this.#inOrder && this.#pending.length > 0;
   }
 
-  /** Resolves when there is something to run, at once if there is; `onWake` of the run loop, one waiter at a time. */
+  /** Resolves when there is something to run, at once if there is, or when the time is over. */
   wait(timeoutMs: number): Promise<void> {
-    if (this.#wake !== undefined) throw new KenshoError('BUSY', 'the work queue already has a waiter');
     if (this.ready) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = Number.isFinite(timeoutMs) ? setTimeout(() => this.#wake?.(), timeoutMs) : undefined;
-      this.#wake = () => {
-        this.#wake = undefined;
+      const waiter = () => {
         clearTimeout(timer);
+        this.#waiters.delete(waiter);
         resolve();
       };
+      const timer = Number.isFinite(timeoutMs) ? setTimeout(waiter, timeoutMs) : undefined;
+      this.#waiters.add(waiter);
     });
+  }
+
+  #wake(): void {
+    for (const waiter of this.#waiters) waiter();
   }
 }
 
