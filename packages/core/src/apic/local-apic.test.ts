@@ -129,6 +129,15 @@ describe('level-triggered interrupts', () => {
     expect(machine.endsOfInterrupt).toEqual([0x60]);
   });
 
+  test('a vector is what it was requested as last', () => {
+    const machine = enabled();
+    machine.platform.deliver(fixed(0, 0x60, { levelTriggered: true }));
+    machine.drain();
+    machine.platform.deliver(fixed(0, 0x60));
+    machine.drain();
+    expect(machine.endsOfInterrupt).toEqual([0x60]);
+  });
+
   test('the listener may assert the line again at once', () => {
     const again = fixed(0, 0x60, { levelTriggered: true });
     let left = 2;
@@ -188,6 +197,14 @@ describe('interrupt command register', () => {
     expect(receivers(machine)).toEqual([1]);
   });
 
+  test('lowest priority passes by an APIC that takes no interrupts', () => {
+    const machine = enabled(2);
+    machine.vp(1).apicWrite(ApicRegister.TPR, 4, 0x20);
+    machine.vp(0).apicWrite(ApicRegister.SVR, 4, 0xff);
+    send(machine, 0, 0x61 | (DeliveryMode.LOWEST_PRIORITY << 8), 0xff);
+    expect(receivers(machine)).toEqual([1]);
+  });
+
   test('INIT and SIPI start another VP; the de-assertion of INIT does nothing', () => {
     const machine = enabled(2);
     machine.vp(1).requestInterrupt(0x70);
@@ -218,6 +235,14 @@ describe('interrupt command register', () => {
     machine.vp(0).apicWrite(ApicRegister.ESR, 4, 0);
     expect(machine.vp(0).apicRead(ApicRegister.ESR, 4)).toBe(0);
   });
+});
+
+test('an error interrupt with a reserved vector of its own ends there', () => {
+  const machine = enabled();
+  machine.vp().apicWrite(ApicRegister.LVT_ERROR, 4, 0x05);
+  machine.vp().requestInterrupt(0x05);
+  machine.vp().apicWrite(ApicRegister.ESR, 4, 0);
+  expect(machine.vp().apicRead(ApicRegister.ESR, 4)).toBe(ApicError.RECEIVE_ILLEGAL_VECTOR);
 });
 
 describe('ExtINT in virtual wire mode', () => {

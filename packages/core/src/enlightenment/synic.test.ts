@@ -100,6 +100,14 @@ describe('messages', () => {
     expect(told).toBe(1);
   });
 
+  test('a full queue takes another message where the guest has emptied the slot', () => {
+    const machine = synicMachine();
+    for (let i = 0; i < 17; i++) post(machine, `${i}`);
+    take(machine);
+    expect(post(machine, 'last')).toBe(HvStatus.SUCCESS);
+    expect(take(machine)?.text).toBe('1');
+  });
+
   test('a listener may post at once, behind what is queued', () => {
     const machine = synicMachine();
     machine.vp().onMessageSpace(SINT, () => post(machine, 'late'));
@@ -313,6 +321,7 @@ describe('SINTs', () => {
 
   test('an IPI to the vector of an AutoEOI SINT is acknowledged like any other', () => {
     const machine = synicMachine(VECTOR | HvSynic.SINT_AUTO_EOI);
+    machine.vp().signalEvent(SINT, 1);
     machine.vp().requestInterrupt(VECTOR);
     machine.vp().acknowledgeInterrupt();
     expect(machine.vp().apicRead(0x100 + 0x70, 4)).toBe(1 << (VECTOR & 31));
