@@ -4,7 +4,6 @@ import { LocalApic } from '../apic/local-apic.ts';
 import type { TimerQueue } from '../clock.ts';
 import type { Counters } from '../counters.ts';
 import type { HvStatus } from '../hv-status.ts';
-import { CHILD_HYPERCALL_PRIVILEGES } from '../hypervisor/privileges.ts';
 import type { VirtualInterrupt } from '../hypervisor/services.ts';
 import type { GuestFaults } from '../logger.ts';
 import { GpaAccess, type GpaSpace } from '../memory/gpa-space.ts';
@@ -20,9 +19,6 @@ import { ReferenceTime } from './reference-time.ts';
 import { Synic } from './synic.ts';
 import { SyntheticTimers } from './synthetic-timers.ts';
 
-/** Pages of 36-bit guest-physical addresses. */
-const DEFAULT_GPA_PAGE_LIMIT = 1 << 24;
-
 /** What the platform of a partition is made of, and whom it tells. */
 export interface PlatformOptions {
   readonly gpa: GpaSpace;
@@ -37,10 +33,10 @@ export interface PlatformOptions {
   readonly enlightened: boolean;
   /** What an enlightened guest is offered. @default everything that is implemented */
   readonly features?: HvFeatures;
-  /** Upper half of the privilege mask, as CPUID shows it. @default those of a child */
-  hypercallPrivileges?(): number;
-  /** The GPA space ends at this page: overlays beyond are not placed. @default 2^24 */
-  readonly gpaPageLimit?: number;
+  /** Upper half of the privilege mask, as CPUID shows it. */
+  hypercallPrivileges(): number;
+  /** The GPA space ends at this page: overlays beyond are not placed. */
+  readonly gpaPageLimit: number;
   /** The guest wrote the crash control MSR: P0 to P4, and its message where it gave one. */
   onCrash(parameters: readonly bigint[], message: string | undefined): void;
   /** The guest asked for a reset through the RESET MSR. */
@@ -56,7 +52,7 @@ export class PartitionPlatform {
   readonly #hypercall: HypercallPage;
 
   constructor(options: PlatformOptions) {
-    const { vpCount, gpa, gpaPageLimit = DEFAULT_GPA_PAGE_LIMIT } = options;
+    const { vpCount, gpa, gpaPageLimit } = options;
     this.#hypercall = new HypercallPage(gpa, gpaPageLimit);
     const partition: PartitionState = {
       options,
@@ -173,7 +169,7 @@ export class VpPlatform {
     this.apic.cpuid(leaf, result);
     const { options, features } = this.#partition;
     if (!options.enlightened) return;
-    hypervisorCpuid(leaf, features, options.hypercallPrivileges?.() ?? CHILD_HYPERCALL_PRIVILEGES, result);
+    hypervisorCpuid(leaf, features, options.hypercallPrivileges(), result);
   }
 
   /** The vector to deliver now, taken into service, or -1. */

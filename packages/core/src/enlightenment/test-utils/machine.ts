@@ -69,6 +69,7 @@ export class TestMachine {
       vpCount,
       tscFrequencyHz: 1e9,
       enlightened: true,
+      hypercallPrivileges: () => 0x30,
       gpaPageLimit: 1 << 12,
       onCrash: (parameters, message) => this.crashes.push({ parameters, message }),
       onReset: () => this.resets++,
