@@ -1,5 +1,5 @@
 import type { VirtualInterrupt } from '../hypervisor/services.ts';
-import type { LocalApic } from './local-apic.ts';
+import type { InterruptBus, LocalApic } from './local-apic.ts';
 import { DeliveryMode } from './registers.ts';
 
 const DELIVERY_MODES: Readonly<Record<VirtualInterrupt['deliveryMode'], number>> = {
@@ -12,7 +12,7 @@ const DELIVERY_MODES: Readonly<Record<VirtualInterrupt['deliveryMode'], number>>
 };
 
 /** Brings interrupt messages to the local APICs that they are addressed to. */
-export class InterruptRouter {
+export class InterruptRouter implements InterruptBus {
   /** By APIC id. */
   readonly #apics: LocalApic[] = [];
 
@@ -32,10 +32,6 @@ export class InterruptRouter {
     );
   }
 
-  /**
-   * @param destination - APIC id or logical destination; one that nobody has loses the interrupt
-   * @param broadcast - the destination that stands for all
-   */
   send(
     deliveryMode: number,
     vector: number,
@@ -59,7 +55,6 @@ export class InterruptRouter {
     }
   }
 
-  /** The IPI shorthand "all excluding self". */
   sendToOthers(source: LocalApic, deliveryMode: number, vector: number): void {
     for (const apic of this.#apics) {
       if (apic !== source) apic.accept(deliveryMode, vector, false);

@@ -2,7 +2,6 @@ import type { TimerQueue } from '../clock.ts';
 import type { Counter, Counters } from '../counters.ts';
 import type { CpuidResult, VirtualProcessor } from '../processor/contract.ts';
 import { ApicTimer } from './apic-timer.ts';
-import type { InterruptRouter } from './interrupt-router.ts';
 import {
   APIC_PAGE_GPA,
   APIC_VERSION,
@@ -18,10 +17,28 @@ import {
 } from './registers.ts';
 import { VectorSet } from './vector-set.ts';
 
+/** What carries an APIC's interprocessor interrupts to the others. */
+export interface InterruptBus {
+  /**
+   * @param destination - APIC id or logical destination; one that nobody has loses the interrupt
+   * @param broadcast - the destination that stands for all
+   */
+  send(
+    deliveryMode: number,
+    vector: number,
+    levelTriggered: boolean,
+    destination: number,
+    logical: boolean,
+    broadcast: number,
+  ): void;
+  /** The shorthand "all excluding self". */
+  sendToOthers(source: LocalApic, deliveryMode: number, vector: number): void;
+}
+
 export interface LocalApicOptions {
   /** APIC id, which is the VP index and does not change. */
   readonly id: number;
-  readonly router: InterruptRouter;
+  readonly bus: InterruptBus;
   readonly timers: TimerQueue;
   readonly tscFrequencyHz: number;
   readonly counters: Counters;
@@ -452,12 +469,12 @@ export class LocalApic {
       this.accept(deliveryMode, vector, false);
     }
     if (shorthand === Shorthand.ALL || shorthand === Shorthand.OTHERS) {
-      this.#options.router.sendToOthers(this, deliveryMode, vector);
+      this.#options.bus.sendToOthers(this, deliveryMode, vector);
     } else if (shorthand === Shorthand.NONE) {
       const destination = this.x2apic ? this.#icrHigh : this.#icrHigh >>> 24;
       const broadcast = this.x2apic ? 0xffffffff : 0xff;
       const logical = (this.#icrLow & Icr.LOGICAL) !== 0;
-      this.#options.router.send(deliveryMode, vector, false, destination, logical, broadcast);
+      this.#options.bus.send(deliveryMode, vector, false, destination, logical, broadcast);
     }
   }
 

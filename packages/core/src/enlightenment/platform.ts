@@ -126,7 +126,7 @@ export class VpPlatform {
     this.#partition = partition;
     this.apic = new LocalApic({
       id: index,
-      router: partition.router,
+      bus: partition.router,
       timers,
       tscFrequencyHz: options.tscFrequencyHz,
       counters,
