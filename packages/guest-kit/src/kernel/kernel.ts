@@ -173,17 +173,27 @@ export class KitKernel implements GuestKernel {
 
   *#init(drivers: KitDrivers, main: KitMain): GuestTask {
     this.cpu.sti();
-    let bus: VmbusClient | undefined;
-    if (this.#hyperv !== undefined && drivers.vscs.length > 0) {
-      this.#hyperv.enableSynic(this.#endOfInterrupt);
-      bus = new VmbusClient({ kernel: this, hypercalls: this.#hyperv, drivers: drivers.vscs });
-      if (yield* bus.connect()) this.path = 'enlightened';
-      else bus = undefined;
-    }
-    if (this.path === 'emulated') yield* this.#probeLegacy(drivers);
+    const bus = yield* this.#connectBus(drivers.vscs);
+    this.path = bus === undefined ? 'emulated' : 'enlightened';
+    if (bus === undefined) yield* this.#probeLegacy(drivers);
     yield* main(this);
     if (bus !== undefined) yield* bus.unload();
     this.#finished = true;
+  }
+
+  /** The bus, if there are drivers for it, the hypervisor is to be seen, and it answers. */
+  *#connectBus(vscs: readonly VscDriver[]): GuestTask<VmbusClient | undefined> {
+    if (this.#hyperv === undefined || vscs.length === 0) return undefined;
+    this.#hyperv.enableSynic(this.#endOfInterrupt);
+    const bus = new VmbusClient({ kernel: this, hypercalls: this.#hyperv, drivers: vscs });
+    try {
+      yield* bus.connect();
+      return bus;
+    } catch (error) {
+      if (!(error instanceof GuestFault)) throw error;
+      this.print(`vmbus: ${error.message}; looking for legacy devices`);
+      return undefined;
+    }
   }
 
   *#probeLegacy(drivers: KitDrivers): GuestTask {

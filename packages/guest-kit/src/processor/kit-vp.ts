@@ -40,6 +40,7 @@ export class KitVp implements VirtualProcessor, GuestCpu {
   readonly #program: KitProgram;
   readonly #onFault: (error: unknown) => void;
   #running: Generator<KitStep, void, void> | undefined;
+  #started: boolean;
   #interruptFlag = false;
   /** STI keeps interrupts off until the end of the instruction behind it. */
   #interruptShadow = false;
@@ -65,7 +66,7 @@ export class KitVp implements VirtualProcessor, GuestCpu {
     this.#program = program;
     this.#onFault = onFault;
     // The boot processor starts at reset, the others wait for their SIPI.
-    if (index === 0) this.startup(0);
+    this.#started = index === 0;
   }
 
   // The hypervisor's side.
@@ -81,9 +82,10 @@ export class KitVp implements VirtualProcessor, GuestCpu {
       this.#takeInterrupts();
       if (this.#tripleFault) return VpExit.TRIPLE_FAULT;
       if (this.#ended) return VpExit.ENDED;
-      if (this.#running === undefined) return VpExit.HALT;
+      if (!this.#started) return VpExit.HALT;
       let step: IteratorResult<KitStep, void>;
       try {
+        this.#running ??= this.#program(this);
         step = this.#running.next();
       } catch (error) {
         this.#onFault(error);
@@ -115,6 +117,7 @@ export class KitVp implements VirtualProcessor, GuestCpu {
   }
 
   init(): void {
+    this.#started = false;
     this.#running = undefined;
     this.#tripleFault = false;
     this.#interruptFlag = false;
@@ -124,7 +127,7 @@ export class KitVp implements VirtualProcessor, GuestCpu {
   }
 
   startup(_vector: number): void {
-    if (this.#running === undefined && !this.#ended) this.#running = this.#program(this);
+    this.#started = true;
   }
 
   /** A program has no registers that a debugger could name. */
