@@ -1,4 +1,4 @@
-import type { Guid, MaybePromise } from '@kensho/core';
+import { type Guid, KenshoError, type MaybePromise } from '@kensho/core';
 import type { BlockFile } from './block-file.ts';
 import type { Disk } from './disk.ts';
 import { checkedLength, checkRange, checkWritable } from './views.ts';
@@ -15,7 +15,10 @@ export interface RawDiskOptions {
   readonly readOnly?: boolean;
 }
 
-/** A disk whose sectors lie in a file in order: raw images, ISO images, fixed VHDs, and memory. */
+/**
+ * A disk whose sectors lie in a file in order: raw images, ISO images, fixed VHDs, and memory.
+ * Throws KenshoError BAD_DISK_SIZE where the size is not one of whole sectors.
+ */
 export class RawDisk implements Disk {
   readonly sizeBytes: number;
   readonly logicalSectorBytes: number;
@@ -33,6 +36,13 @@ export class RawDisk implements Disk {
     this.physicalSectorBytes = options.physicalSectorBytes ?? this.logicalSectorBytes;
     this.readOnly = options.readOnly ?? file.readOnly;
     this.canTrim = file.discard !== undefined && !this.readOnly;
+    if (!(this.sizeBytes > 0) || this.sizeBytes % this.logicalSectorBytes !== 0) {
+      throw new KenshoError(
+        'BAD_DISK_SIZE',
+        `${file.name}: ${this.sizeBytes} bytes are not whole sectors of ${this.logicalSectorBytes}; ` +
+          `pad it, e.g. with truncate -s %${this.logicalSectorBytes}`,
+      );
+    }
   }
 
   read(offsetBytes: number, target: readonly Uint8Array[]): MaybePromise<void> {

@@ -308,6 +308,10 @@ export class LogWriter {
     this.#place = place;
   }
 
+  get logGuid(): Guid {
+    return this.#place.logGuid;
+  }
+
   /**
    * Pages that one entry takes. A third of the log at most: the entry before, which must stay whole until the new
    * one is, then never is in the way, and no entry has to wrap.

@@ -131,7 +131,8 @@ export class VhdxLayout implements BlockLayout {
           ...pages.filter(({ offsetBytes }) => !isBat(offsetBytes)),
           ...pages.filter(({ offsetBytes }) => isBat(offsetBytes)).reverse(),
         ];
-        const log = await this.#openLog();
+        const { headers } = this.#parts;
+        const log = (this.#log ??= new LogWriter(this.#file, { ...headers.current, logGuid: this.#newGuid() }));
         for (let done = 0; done < ordered.length; done += log.pagesPerEntry) {
           const batch = ordered.slice(done, done + log.pagesPerEntry);
           const durableBytes = this.#file.sizeBytes;
@@ -142,6 +143,8 @@ export class VhdxLayout implements BlockLayout {
             lastFileOffset: usedBytes,
           });
           await this.#file.flush();
+          // The header names the log only once there is something in it: one without a valid entry is corrupt.
+          if (headers.current.logGuid !== log.logGuid) await headers.update({ logGuid: log.logGuid });
           for (const { offsetBytes, bytes } of batch) await this.#file.write(offsetBytes, [bytes]);
         }
       }),
@@ -152,15 +155,6 @@ export class VhdxLayout implements BlockLayout {
   async endWriting(): Promise<void> {
     await this.#file.flush();
     if (this.#parts.headers.current.logGuid !== NULL_GUID) await this.#parts.headers.update({ logGuid: NULL_GUID });
-  }
-
-  async #openLog(): Promise<LogWriter> {
-    if (this.#log === undefined) {
-      const { headers } = this.#parts;
-      await headers.update({ logGuid: this.#newGuid() });
-      this.#log = new LogWriter(this.#file, headers.current);
-    }
-    return this.#log;
   }
 
   #set(index: number, state: number, offsetBytes: number): void {
