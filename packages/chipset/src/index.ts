@@ -8,5 +8,5 @@ export {
   PciRegister,
   type PciRegisterDefinition,
 } from './pci/pci-config-space.ts';
-export { mmioBar, type PciBar, type PciFunction, portBar } from './pci/pci-function.ts';
+export { mmioBar, type PciBar, type PciFunction, portBar, tryAddPorts } from './pci/pci-function.ts';
 export { chipsetPlugin } from './plugin.ts';

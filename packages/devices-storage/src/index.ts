@@ -1,4 +1,12 @@
 export * from './backend/disk.ts';
+export { IdeDriver, type IdeDriverOptions } from './driver/ide-driver.ts';
+export {
+  IdeController,
+  type IdeDriveOptions,
+  type IdeDrivePlace,
+  type IdeServices,
+} from './emulated/ide-controller.ts';
+export { type IdeOptions, ideKind } from './emulated/ide-kind.ts';
 export * from './plugin.ts';
 export { DiskUnit } from './scsi/disk-unit.ts';
 export { DvdUnit } from './scsi/dvd-unit.ts';

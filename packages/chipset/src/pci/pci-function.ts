@@ -46,18 +46,25 @@ export function portBar(ports: IoPortSpace, options: BarOptions<PortHandler>): P
     place(base) {
       if (placed !== undefined) ports.remove(placed);
       placed = base === undefined ? undefined : { name, port: base, count: sizeBytes, handler };
-      if (placed === undefined) return true;
-      try {
-        ports.add(placed);
-        return true;
-      } catch (error) {
-        // Where a BAR points is the guest's choice, so a collision is its fault and not one of configuration.
-        if (!(error instanceof KenshoError)) throw error;
-        placed = undefined;
-        return false;
-      }
+      if (placed === undefined || tryAddPorts(ports, placed)) return true;
+      placed = undefined;
+      return false;
     },
   };
+}
+
+/**
+ * Claims ports at the guest's wish: false where they are taken, which is then the guest's fault and not one of
+ * configuration.
+ */
+export function tryAddPorts(ports: IoPortSpace, region: PortRegion): boolean {
+  try {
+    ports.add(region);
+    return true;
+  } catch (error) {
+    if (!(error instanceof KenshoError)) throw error;
+    return false;
+  }
 }
 
 /** A BAR in front of memory-mapped registers, which appear in `gpa` while it is decoded. */

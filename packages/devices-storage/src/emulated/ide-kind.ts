@@ -1,0 +1,67 @@
+import { PCI_BUS } from '@kensho/chipset';
+import {
+  COUNTERS,
+  type DeviceKind,
+  DMA,
+  GUEST_FAULTS,
+  INTERRUPT_LINES,
+  IO_PORTS,
+  KenshoError,
+  WORK,
+} from '@kensho/core';
+import { IdeController, type IdeDriveOptions } from './ide-controller.ts';
+
+/** Options of the device kind `ide`. */
+export interface IdeOptions {
+  /** At most one drive for each position of each channel. */
+  readonly drives: readonly IdeDriveOptions[];
+}
+
+/** The emulated path to disks: a PIIX4 IDE controller. Takes {@link IdeOptions}; a partition has at most one. */
+export const ideKind: DeviceKind = {
+  id: 'ide',
+  description: 'IDE controller of the PIIX4 with ATA disks and ATAPI CD/DVD drives',
+  path: 'emulated',
+  create(partition, spec) {
+    const { drives } = checked(spec.id, spec.options);
+    const dma = partition.resolve(DMA);
+    const controller = new IdeController(
+      {
+        id: spec.id,
+        work: partition.resolve(WORK),
+        counters: partition.resolve(COUNTERS),
+        faults: partition.resolve(GUEST_FAULTS),
+        ports: partition.resolve(IO_PORTS),
+        pciBus: partition.resolve(PCI_BUS),
+        interruptLines: partition.resolve(INTERRUPT_LINES),
+        dma: dma.attach(spec.id, 'passthrough'),
+      },
+      drives,
+    );
+    return {
+      async stop() {
+        await controller.stop();
+        dma.detach(spec.id);
+      },
+    };
+  },
+};
+
+/** @throws KenshoError INVALID_OPTIONS */
+function checked(id: string, options: unknown): IdeOptions {
+  const invalid = (problem: string) => new KenshoError('INVALID_OPTIONS', `IDE controller ${id}: ${problem}`);
+  const drives = (options as Partial<IdeOptions> | undefined)?.drives;
+  if (!Array.isArray(drives)) throw invalid('options.drives must list its drives');
+  const places = new Set<string>();
+  for (const drive of drives as readonly IdeDriveOptions[]) {
+    if (drive.channel !== 0 && drive.channel !== 1) throw invalid('a drive is on channel 0 or 1');
+    if (drive.position !== 'master' && drive.position !== 'slave') {
+      throw invalid("a drive's position is 'master' or 'slave'");
+    }
+    if (drive.kind !== 'disk' && drive.kind !== 'dvd') throw invalid("a drive's kind is 'disk' or 'dvd'");
+    const place = `${drive.position} of channel ${drive.channel}`;
+    if (places.has(place)) throw invalid(`two drives are ${place}`);
+    places.add(place);
+  }
+  return { drives };
+}
