@@ -7,6 +7,7 @@ import { InterfaceId } from '../protocol/device-classes.ts';
 import {
   bareMessage,
   ChannelMessageType,
+  MODIFYCHANNEL,
   OPENCHANNEL,
   VMBUS_MESSAGE_TYPE,
   VMBUS_VERSIONS,
@@ -194,6 +195,19 @@ describe('an open channel', () => {
     offer();
     await partition.run(client.connect());
     await partition.run(driver.attached[0].open({ ...RING, targetVp: 1 }));
+    expect(partition.ports.eventPorts.get(1)).toBe(1);
+  });
+
+  it('moves its interrupts when the guest asks for it', async () => {
+    offer();
+    await opened();
+    const move = MODIFYCHANNEL.encode({
+      messageType: ChannelMessageType.MODIFYCHANNEL,
+      relid: 1,
+      targetVp: 1,
+    });
+    partition.ports.hypercalls.postMessage(4, VMBUS_MESSAGE_TYPE, move);
+    await partition.settle();
     expect(partition.ports.eventPorts.get(1)).toBe(1);
   });
 
