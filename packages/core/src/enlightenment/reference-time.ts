@@ -14,6 +14,11 @@ const REFERENCE_TSC_PAGE = struct('HV_REFERENCE_TSC_PAGE', 24, {
   tscOffset: [16, u64],
 });
 
+/** The page never changes, so that one sequence number will do. */
+const SEQUENCE_VALID = 1;
+/** Tells the guest to read the counter instead: the scale of a TSC of 10 MHz or less does not fit the field. */
+const SEQUENCE_INVALID = 0;
+
 /** A count of less than 2^53 as two halves. */
 export function setQword(value: Qword, count: number): void {
   value.lo = count >>> 0;
@@ -35,8 +40,13 @@ export class ReferenceTime {
   constructor(clock: Clock, tscFrequencyHz: number, gpa: GpaSpace, pageLimit: number) {
     this.#clock = clock;
     this.tscFrequencyHz = tscFrequencyHz;
+    const tscScale = scaleOf(tscFrequencyHz);
     this.tscPage = new OverlayRegister(gpa, GpaAccess.READ, pageLimit, (bytes) =>
-      REFERENCE_TSC_PAGE.write(bytes, { tscSequence: 1, tscScale: tscScale(tscFrequencyHz), tscOffset: 0n }),
+      REFERENCE_TSC_PAGE.write(bytes, {
+        tscSequence: tscScale < 1n << 64n ? SEQUENCE_VALID : SEQUENCE_INVALID,
+        tscScale,
+        tscOffset: 0n,
+      }),
     );
   }
 
@@ -53,7 +63,7 @@ export class ReferenceTime {
  * guest that reads both would see time step back. Up, the two agree exactly where a unit is a whole number of ticks,
  * and the page is never ahead.
  */
-function tscScale(tscFrequencyHz: number): bigint {
+function scaleOf(tscFrequencyHz: number): bigint {
   const frequency = BigInt(tscFrequencyHz);
   return ((10_000_000n << 64n) + frequency - 1n) / frequency;
 }
