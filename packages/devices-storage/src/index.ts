@@ -1,4 +1,16 @@
 export * from './backend/disk.ts';
+export {
+  type ConvertOptions,
+  checkDisk,
+  convertDisk,
+  createDisk,
+  diskInfo,
+  type ImageToolOptions,
+} from './backend/image-tool.ts';
+export { BUILT_IN_DISK_FORMATS, openDisk } from './backend/open.ts';
+export { createOverlay, OverlayDisk, type OverlayOptions } from './backend/overlay.ts';
+export { createRamDisk, type RamDiskOptions } from './backend/ram.ts';
+export { RawDisk, type RawDiskOptions } from './backend/raw.ts';
 export { IdeDriver, type IdeDriverOptions } from './driver/ide-driver.ts';
 export {
   IdeController,
