@@ -1,2 +1,46 @@
 #!/usr/bin/env node
-export {};
+import fs from 'node:fs';
+import { CommanderError } from 'commander';
+import { ExitCode, explain, Interrupted } from './exit.ts';
+import { createProgram } from './program.ts';
+
+const manifest: { version: string } = JSON.parse(
+  fs.readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+);
+
+/** The first signal lets the command clean up; a second one does not wait. */
+const interruption = new AbortController();
+function interruptBy(signal: 'SIGINT' | 'SIGTERM'): void {
+  process.on(signal, () => {
+    if (interruption.signal.aborted) process.exit(ExitCode[signal]);
+    interruption.abort(new Interrupted(ExitCode[signal]));
+  });
+}
+interruptBy('SIGINT');
+interruptBy('SIGTERM');
+
+// `kensho ... | head`: whoever read has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(ExitCode.OK);
+  throw error;
+});
+
+const program = createProgram({
+  version: manifest.version,
+  signal: interruption.signal,
+  print: (text) => process.stdout.write(`${text}\n`),
+});
+try {
+  await program.parseAsync();
+  interruption.signal.throwIfAborted();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // It has said what there is to say; its own codes are 0 and 1.
+    process.exitCode = error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE;
+  } else {
+    // Whatever failed because the user ended the command is not what the user wants to hear of.
+    const { line, exitCode } = explain(interruption.signal.aborted ? interruption.signal.reason : error);
+    process.stderr.write(`kensho: ${line}\n`);
+    process.exitCode = exitCode;
+  }
+}

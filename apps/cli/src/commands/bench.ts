@@ -1,0 +1,145 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import {
+  type BenchPath,
+  type BenchProgress,
+  compareStorageReports,
+  PATHS,
+  parseStorageReport,
+  renderComparison,
+  renderHtml,
+  renderTable,
+  runStorageBench,
+  type StorageReport,
+  WORKLOADS,
+  type Workload,
+} from '@kensho/bench';
+import type { Command } from 'commander';
+import { type CommandContext, printJson } from '../context.ts';
+import { writeWhole } from '../files.ts';
+import { parseCount, parseNames, parseSeconds, parseSize } from '../parse.ts';
+import { Progress } from '../progress.ts';
+
+interface StorageFlags {
+  image?: string;
+  format?: string;
+  path?: readonly BenchPath[];
+  workload?: readonly Workload[];
+  block?: number;
+  depth?: number;
+  seconds?: number;
+  runs?: number;
+  span?: number;
+  memory?: boolean;
+  seed?: number;
+  out: string;
+  json?: boolean;
+}
+
+/** `kensho bench ...` */
+export function addBenchCommands(program: Command, context: CommandContext): void {
+  const bench = program
+    .command('bench')
+    .summary('measure one workload over both paths')
+    .description('Measures one workload over both paths, and compares runs.');
+  bench
+    .command('storage')
+    .summary('a disk over VMBus (enlightened) and IDE (emulated)')
+    .description(
+      [
+        'Runs one guest against one disk, over VMBus and SCSI (enlightened) and over IDE (emulated), and shows the figures side by side.',
+        'What the guest reads and writes is verified against what the host reads; an image that you give is never written to.',
+        'Writes report.html and report.json.',
+      ].join('\n'),
+    )
+    .option('--image <file>', 'disk image to use (default: one of known content is made, and removed again)')
+    .option(
+      '--format <id>',
+      'its format: raw, vhd, vhdx or iso (default: recognised; raw for one that is made)',
+    )
+    .option('--path <names>', 'enlightened, emulated or both (default: both)', parseNames(PATHS, 'both'))
+    .option(
+      '--workload <names>',
+      `${WORKLOADS.join(', ')} or all, with commas between (default: all)`,
+      parseNames(WORKLOADS, 'all'),
+    )
+    .option('--block <size>', 'size of a request, 512 to 1M (default: 4k)', parseSize)
+    .option('--depth <n>', 'requests in flight, 1 to 256 (default: 32)', parseCount)
+    .option('--seconds <n>', 'length of a sample by the guest’s clock (default: 1)', parseSeconds)
+    .option('--runs <n>', 'samples of each workload on each path (default: 5)', parseCount)
+    .option(
+      '--span <size>',
+      'part of the disk, from its start, that is used (default: 64M or the disk)',
+      parseSize,
+    )
+    .option('--memory', 'serve the disk from memory, without files of the host')
+    .option('--seed <n>', 'of the choice of blocks and the made image (default: 1)', parseCount)
+    .option('--out <folder>', 'where the report goes', 'kensho-report')
+    .option('--json', 'print the report as JSON instead of tables')
+    .action((flags: StorageFlags) => storage(flags, context));
+  bench
+    .command('compare')
+    .summary('tell whether two runs differ')
+    .description(
+      [
+        'Tells, for each workload, path and metric, whether two runs of the same settings differ: a rank-sum test over their samples,',
+        'with the ratio of B to A and its 95 % interval. Needs at least 4 runs in each file to tell anything.',
+      ].join('\n'),
+    )
+    .argument('<a>', 'report.json of one run')
+    .argument('<b>', 'report.json of the other')
+    .option('--json', 'print the comparison as JSON instead of a table')
+    .action((a: string, b: string, flags: { json?: boolean }) => {
+      const comparison = compareStorageReports(readReport(a), readReport(b));
+      if (flags.json) printJson(context, comparison);
+      else context.print(renderComparison(comparison));
+    });
+}
+
+async function storage(flags: StorageFlags, context: CommandContext): Promise<void> {
+  // Now rather than after minutes of work.
+  fs.mkdirSync(flags.out, { recursive: true });
+  fs.accessSync(flags.out, fs.constants.W_OK);
+  const progress = new Progress();
+  let report: StorageReport;
+  try {
+    report = await runStorageBench(
+      {
+        image: flags.image,
+        format: flags.format,
+        paths: flags.path,
+        workloads: flags.workload,
+        blockBytes: flags.block,
+        depth: flags.depth,
+        seconds: flags.seconds,
+        runs: flags.runs,
+        spanBytes: flags.span,
+        memory: flags.memory,
+        seed: flags.seed,
+      },
+      {
+        version: context.version,
+        signal: context.signal,
+        onProgress: (now) => progress.show(progressLine(now)),
+      },
+    );
+  } finally {
+    progress.clear();
+  }
+  const page = path.join(flags.out, 'report.html');
+  const data = path.join(flags.out, 'report.json');
+  writeWhole(page, renderHtml(report));
+  writeWhole(data, `${JSON.stringify(report, null, 2)}\n`);
+  if (flags.json) return printJson(context, report);
+  context.print(renderTable(report));
+  context.print(`Report: ${page} and ${data}`);
+}
+
+function progressLine({ done, total, now }: BenchProgress): string {
+  if (now === undefined) return done === 0 ? 'preparing the image' : `${done}/${total} samples taken`;
+  return `${String(done + 1).padStart(String(total).length)}/${total} ${now.workload}, ${now.path}, run ${now.run + 1}`;
+}
+
+function readReport(file: string): StorageReport {
+  return parseStorageReport(fs.readFileSync(file, 'utf8'), file);
+}

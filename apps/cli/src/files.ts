@@ -1,0 +1,49 @@
+import { randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { KenshoError } from '@kensho/core';
+
+/** A name beside `file` with the same ending, for what is to become `file` once it is whole. */
+function temporaryName(file: string): string {
+  const { dir, name, ext } = path.parse(file);
+  return path.join(dir, `.${name}.${randomBytes(4).toString('hex')}.tmp${ext}`);
+}
+
+/** Replaces a text file as a whole. */
+export function writeWhole(file: string, text: string): void {
+  const temporary = temporaryName(file);
+  try {
+    fs.writeFileSync(temporary, text);
+    fs.renameSync(temporary, file);
+  } finally {
+    fs.rmSync(temporary, { force: true });
+  }
+}
+
+/**
+ * Makes a file that appears under its name only once it is whole: `make` gets a temporary name in the same folder,
+ * which is gone again where it fails. Throws KenshoError FILE_EXISTS unless `force` says that it may be replaced.
+ */
+export async function makeWhole(
+  file: string,
+  force: boolean,
+  make: (temporary: string) => Promise<void>,
+): Promise<void> {
+  const existing = fs.statSync(file, { throwIfNoEntry: false });
+  if (existing !== undefined && !existing.isFile()) {
+    throw new KenshoError('FILE_EXISTS', `${file} is there and is no regular file`);
+  }
+  if (existing !== undefined && !force) {
+    throw new KenshoError(
+      'FILE_EXISTS',
+      `${file} is there already: choose another name, or replace it with --force`,
+    );
+  }
+  const temporary = temporaryName(file);
+  try {
+    await make(temporary);
+    fs.renameSync(temporary, file);
+  } finally {
+    fs.rmSync(temporary, { force: true });
+  }
+}

@@ -1,0 +1,44 @@
+import { InvalidArgumentError } from 'commander';
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 };
+
+/** A size in bytes: `4096`, `4k`, `64M`, `1.5GiB`. Units are powers of 1024. */
+export function parseSize(text: string): number {
+  const groups = /^(?<count>\d+(\.\d+)?)(?<unit>[kmgt]?)(i?b)?$/i.exec(text.trim())?.groups;
+  const bytes = groups === undefined ? Number.NaN : Number(groups.count) * UNITS[groups.unit.toLowerCase()];
+  if (!Number.isSafeInteger(bytes) || bytes === 0) {
+    throw new InvalidArgumentError(`'${text}' is no size: give bytes, or a number with k, M, G or T.`);
+  }
+  return bytes;
+}
+
+/** A whole number that is not negative. */
+export function parseCount(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
+    throw new InvalidArgumentError(`'${text}' is no whole number.`);
+  }
+  return value;
+}
+
+/** A number of seconds, with a fraction if need be. */
+export function parseSeconds(text: string): number {
+  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError(`'${text}' is no number of seconds.`);
+  return Number(text);
+}
+
+/** Makes a parser of comma-separated names out of those that there are; `all` stands for every one. */
+export function parseNames<T extends string>(
+  known: readonly T[],
+  all: string,
+): (text: string) => readonly T[] {
+  return (text) => {
+    if (text === all) return known;
+    const names = text.split(',').map((name) => name.trim());
+    const unknown = names.find((name) => !(known as readonly string[]).includes(name));
+    if (unknown !== undefined) {
+      throw new InvalidArgumentError(`there is no '${unknown}': take from ${known.join(', ')}, or ${all}.`);
+    }
+    return names as T[];
+  };
+}
