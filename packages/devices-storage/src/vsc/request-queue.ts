@@ -116,7 +116,10 @@ export class RequestQueue {
       this.#waiting = this.#sending;
       this.#sending = batch;
       for (const slot of batch) {
-        while (!this.#ended && !this.#put(slot)) yield* this.channel.writable.wait();
+        while (!this.#ended && !this.#put(slot)) {
+          this.channel.flush();
+          yield* this.channel.writable.wait();
+        }
       }
       if (batch.length > 0 && !this.#ended) this.channel.flush();
       batch.length = 0;

@@ -84,6 +84,7 @@ export class StorageVsp implements ChannelEndpoint, StorageController, Device {
   #offer: Offer | undefined;
   #primary: HostChannel | undefined;
   #negotiation: Negotiation | undefined;
+  #announcing = false;
 
   /** Throws KenshoError INVALID_OPTIONS for a transfer size that is not a positive multiple of a page. */
   constructor(options: StorageVspOptions, services: StorageVspServices) {
@@ -213,11 +214,14 @@ export class StorageVsp implements ChannelEndpoint, StorageController, Device {
     this.#log.error(`${this.#id}: I/O failed at the host: ${error.message}`);
   }
 
-  /** Tells a guest that has scanned the bus to do so again. */
+  /** Tells a guest that may have scanned the bus to do so again; once for changes that come together. */
   #announceChange(): void {
+    if (this.#announcing || this.#negotiation?.notifiable !== true) return;
+    this.#announcing = true;
     this.work.defer(() => {
-      if (this.#primary === undefined || this.#negotiation?.notifiable !== true) return;
-      this.#primary.send(VstorSrb.encode({ operation: VstorOperation.ENUMERATE_BUS }));
+      this.#announcing = false;
+      if (this.#negotiation?.notifiable !== true) return;
+      this.#primary?.send(VstorSrb.encode({ operation: VstorOperation.ENUMERATE_BUS }));
     });
   }
 }
