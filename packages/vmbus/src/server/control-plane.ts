@@ -1,4 +1,4 @@
-import { KenshoError, type LogFields, PAGE_SIZE } from '@kensho/core';
+import { type LogFields, PAGE_SIZE } from '@kensho/core';
 import {
   ChannelMessageType,
   CLOSECHANNEL,
@@ -8,7 +8,6 @@ import {
   GPADL_HEADER,
   GPADL_TEARDOWN,
   INITIATE_CONTACT,
-  MAX_RELID,
   MODIFYCHANNEL,
   NtStatus,
   OPENCHANNEL,
@@ -19,7 +18,8 @@ import {
   VMBUS_VERSIONS,
   VmbusVersion,
 } from '../protocol/messages.ts';
-import { BusChannel, type ChannelDescription, isAnyClosing, type OpenRequest } from './bus-channel.ts';
+import { type BusChannel, type ChannelDescription, isAnyClosing, type OpenRequest } from './bus-channel.ts';
+import { ChannelTable } from './channel-table.ts';
 import {
   DEFAULT_GPADL_LIMITS,
   type GpadlEntry,
@@ -59,9 +59,6 @@ export interface ControlPlaneOptions {
   readonly gpadlLimits?: Partial<GpadlLimits>;
 }
 
-/** Sub-channels that a device can have at once. */
-export const MAX_SUB_CHANNELS = 63;
-
 interface Contact {
   readonly version: number;
   readonly vpIndex: number;
@@ -84,10 +81,7 @@ export class ControlPlane {
   readonly #effects: ControlPlaneEffects;
   readonly #maxVersion: number;
   readonly #gpadls: GpadlTable<BusChannel>;
-  /** Every channel that is offered, closing, or still referred to by the guest. */
-  readonly #channels = new Set<BusChannel>();
-  readonly #byRelid = new Map<number, BusChannel>();
-  #sequence = 0;
+  readonly #channels = new ChannelTable();
   /** 0 where no guest is connected. */
   #version = 0;
   #offersRequested = false;
@@ -118,36 +112,18 @@ export class ControlPlane {
 
   /** Offers a device. Throws KenshoError DUPLICATE_OFFER or TOO_MANY_CHANNELS. */
   offer(description: ChannelDescription): BusChannel {
-    const channel = new BusChannel(description, this.#sequence++);
-    for (const other of this.#channels) {
-      if (!other.revoked && other.key === channel.key) {
-        throw new KenshoError(
-          'DUPLICATE_OFFER',
-          `${channel.key} is offered already: give it another instance GUID`,
-        );
-      }
-    }
-    if (this.#liveChannels() >= MAX_RELID) {
-      throw new KenshoError('TOO_MANY_CHANNELS', `a partition has at most ${MAX_RELID} channels`);
-    }
-    this.#channels.add(channel);
+    const channel = this.#channels.add(description);
     this.#announce();
     return channel;
   }
 
-  /** Offers one more sub-channel, with the lowest free index; undefined where the device or the bus has no room. */
+  /**
+   * Offers one more sub-channel, until its primary channel is closed. It has the lowest free index; undefined where
+   * the device or the bus has no room.
+   */
   offerSubChannel(primary: BusChannel): BusChannel | undefined {
-    const taken = new Set(
-      primary.subChannels.filter((sub) => !sub.revoked).map((sub) => sub.subChannelIndex),
-    );
-    if (primary.revoked || taken.size >= MAX_SUB_CHANNELS || this.#liveChannels() >= MAX_RELID)
-      return undefined;
-    let index = 1;
-    while (taken.has(index)) index++;
-    const channel = new BusChannel(primary.description, this.#sequence++, primary, index);
-    primary.subChannels.push(channel);
-    this.#channels.add(channel);
-    this.#announce();
+    const channel = this.#channels.addSubChannel(primary);
+    if (channel !== undefined) this.#announce();
     return channel;
   }
 
@@ -241,7 +217,7 @@ export class ControlPlane {
     this.#disconnecting = true;
     // Counts as one that closes, so that a channel which is closed at once does not finish this halfway through.
     this.#closing++;
-    for (const channel of [...this.#channels]) {
+    for (const channel of this.#channels.all) {
       channel.reopen = undefined;
       if (channel.subChannelIndex > 0) channel.revoked = true;
       if (channel.host === 'open') this.#close(channel);
@@ -254,14 +230,12 @@ export class ControlPlane {
     if (this.#closing > 0) return;
     this.#disconnecting = false;
     for (const gpadl of this.#gpadls.of()) this.#dropGpadl(gpadl);
-    this.#byRelid.clear();
-    for (const channel of [...this.#channels]) {
-      const gone = channel.guest === 'rescinded';
-      channel.relid = 0;
+    for (const channel of this.#channels.all) {
+      this.#channels.releaseRelid(channel);
+      if (channel.guest === 'rescinded') this.#channels.forget(channel);
       channel.guest = 'unaware';
-      if (gone) this.#forget(channel);
     }
-    for (const channel of [...this.#channels]) if (channel.revoked) this.#settle(channel);
+    for (const channel of this.#channels.all) if (channel.revoked) this.#settle(channel);
     if (this.#unloading) {
       this.#unloading = false;
       this.#effects.send(hostMessage.unloadResponse());
@@ -304,30 +278,9 @@ export class ControlPlane {
     this.#effects.send(hostMessage.allOffersDelivered());
   }
 
-  /** Offers every channel that the guest should know and does not, in a stable order. */
   #announce(): void {
     if (!this.#offersRequested) return;
-    const known = new Set<string>();
-    const waiting: BusChannel[] = [];
-    for (const channel of this.#channels) {
-      if (channel.relid !== 0) known.add(channel.key);
-      else if (channel.guest === 'unaware' && !channel.revoked) waiting.push(channel);
-    }
-    waiting.sort((a, b) => a.description.order - b.description.order || a.sequence - b.sequence);
-    let relid = 0;
-    for (const channel of waiting) {
-      const { primary } = channel;
-      if (primary !== channel && primary.guest !== 'offered') continue;
-      // A guest takes two channels with the same GUIDs for an error: the old one must be released first.
-      if (known.has(channel.key)) continue;
-      do relid++;
-      while (this.#byRelid.has(relid));
-      if (relid > MAX_RELID) return;
-      channel.relid = relid;
-      channel.guest = 'offered';
-      this.#byRelid.set(relid, channel);
-      this.#effects.send(hostMessage.offer(channel));
-    }
+    for (const channel of this.#channels.assignRelids()) this.#effects.send(hostMessage.offer(channel));
   }
 
   #onRelidReleased(message: Uint8Array): void {
@@ -339,30 +292,14 @@ export class ControlPlane {
       this.#effects.fault('vmbus.message.state', 'relid released before its channel was closed', { relid });
       return;
     }
-    this.#byRelid.delete(relid);
-    channel.relid = 0;
+    this.#channels.releaseRelid(channel);
     for (const gpadl of this.#gpadls.of(channel)) {
       gpadl.tearingDown = true;
       this.#tearDownWhenUnused(gpadl);
     }
-    if (channel.revoked) this.#forget(channel);
+    if (channel.revoked) this.#channels.forget(channel);
     else channel.guest = 'declined';
     this.#announce();
-  }
-
-  /** Channels that the host offers; those which wait for the guest to release them only hold a relid. */
-  #liveChannels(): number {
-    let live = 0;
-    for (const channel of this.#channels) if (!channel.revoked) live++;
-    return live;
-  }
-
-  #forget(channel: BusChannel): void {
-    this.#channels.delete(channel);
-    if (channel.primary !== channel) {
-      const { subChannels } = channel.primary;
-      subChannels.splice(subChannels.indexOf(channel), 1);
-    }
   }
 
   // GPADLs
@@ -448,7 +385,7 @@ export class ControlPlane {
   #onOpenChannel(message: Uint8Array): void {
     const fields = OPENCHANNEL.read(message);
     const { relid, openId } = fields;
-    const channel = this.#byRelid.get(relid);
+    const channel = this.#channels.byRelid(relid);
     const checked = this.#checkOpen(channel, fields);
     if ('status' in checked) {
       const { why, status } = checked;
@@ -556,7 +493,7 @@ export class ControlPlane {
 
   #rescind(channel: BusChannel): void {
     const { relid, reopen } = channel;
-    if (channel.guest === 'rescinded') return;
+    if (channel.guest === 'rescinded' || !this.#channels.has(channel)) return;
     if (reopen !== undefined) {
       channel.reopen = undefined;
       this.#effects.send(hostMessage.openResult(relid, reopen.openId, NtStatus.NO_SUCH_DEVICE));
@@ -565,14 +502,14 @@ export class ControlPlane {
       channel.guest = 'rescinded';
       this.#effects.send(hostMessage.rescind(relid));
     } else {
-      this.#forget(channel);
+      this.#channels.forget(channel);
     }
     this.#effects.channelRevoked(channel);
   }
 
   #onModifyChannel(message: Uint8Array): void {
     const { relid, targetVp } = MODIFYCHANNEL.read(message);
-    const channel = this.#byRelid.get(relid);
+    const channel = this.#channels.byRelid(relid);
     const done = channel?.host === 'open' && this.#effects.setTargetVp(channel, targetVp);
     if (!done && channel?.revoked !== true) {
       this.#effects.fault('vmbus.modify', 'no open channel, or no such VP', { relid, targetVp });
@@ -590,7 +527,7 @@ export class ControlPlane {
   }
 
   #channelOf(relid: number, what: string): BusChannel | undefined {
-    const channel = this.#byRelid.get(relid);
+    const channel = this.#channels.byRelid(relid);
     if (channel === undefined) this.#effects.fault('vmbus.relid', `${what}: no such channel`, { relid });
     return channel;
   }
