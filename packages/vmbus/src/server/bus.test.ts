@@ -7,6 +7,7 @@ import { InterfaceId } from '../protocol/device-classes.ts';
 import {
   bareMessage,
   ChannelMessageType,
+  INITIATE_CONTACT,
   MODIFYCHANNEL,
   OPENCHANNEL,
   VMBUS_MESSAGE_TYPE,
@@ -436,6 +437,35 @@ describe('the end of a connection', () => {
     expect(server.version).toBe(VmbusVersion.WIN8_1);
     const channel = await partition.run(driver.attached.at(-1)!.open(RING));
     expect(await partition.run(echo(channel, 'kexec'))).toBe('kexec');
+  });
+
+  it('comes with a contact also where nobody reads the answers of before', async () => {
+    offer();
+    await opened();
+    const { hypercalls } = partition.ports;
+    partition.ports.messagesMasked = true;
+    for (let i = 0; i < 300; i++) {
+      const open = OPENCHANNEL.encode({ messageType: ChannelMessageType.OPENCHANNEL, relid: 9 });
+      hypercalls.postMessage(4, VMBUS_MESSAGE_TYPE, open);
+      partition.work.run();
+    }
+    endpoint.slowClose = Promise.withResolvers();
+    const fields = { version: VmbusVersion.WIN10, targetVp: 1 };
+    const contact = INITIATE_CONTACT.encode({ messageType: ChannelMessageType.INITIATE_CONTACT, ...fields });
+    expect(hypercalls.postMessage(1, VMBUS_MESSAGE_TYPE, contact)).toBe(HvStatus.SUCCESS);
+    partition.work.run();
+    const request = bareMessage(ChannelMessageType.REQUESTOFFERS);
+    expect(hypercalls.postMessage(1, VMBUS_MESSAGE_TYPE, request)).toBe(HvStatus.SUCCESS);
+    endpoint.slowClose.resolve();
+    await partition.settle();
+    expect(server.version).toBe(VmbusVersion.WIN10);
+    partition.ports.messagesMasked = false;
+    const seen: number[] = [];
+    hypercalls.onMessage((_, payload) => seen.push(payload[0]));
+    await partition.settle();
+    const { VERSION_RESPONSE, OFFERCHANNEL, ALLOFFERS_DELIVERED } = ChannelMessageType;
+    // Nothing of the old connection, and the request waited until the new one was there.
+    expect(seen).toEqual([VERSION_RESPONSE, OFFERCHANNEL, ALLOFFERS_DELIVERED]);
   });
 
   it('by the host closes everything and gives its connections back', async () => {

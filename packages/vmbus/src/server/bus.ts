@@ -20,6 +20,7 @@ import {
 } from '@kensho/core';
 import type { ChannelEndpoint, HostChannel, Offer, OfferOptions, Vmbus } from '../channel.ts';
 import {
+  checkChannelMessage,
   OfferFlags,
   PIPE_MODE_MESSAGE,
   USER_DATA_SIZE_BYTES,
@@ -148,7 +149,9 @@ export class VmbusServer implements Vmbus {
       this.#fault('vmbus.message.type', 'message that is not a channel message', { messageType });
       return HvStatus.INVALID_PARAMETER;
     }
-    if (this.#pending.length >= MAX_PENDING_MESSAGES) return HvStatus.INSUFFICIENT_BUFFERS;
+    // A contact resets everything, so nothing that was posted before it matters any more.
+    if (isContact(payload)) this.#pending = [];
+    else if (this.#pending.length >= MAX_PENDING_MESSAGES) return HvStatus.INSUFFICIENT_BUFFERS;
     this.#pending.push(payload);
     this.#schedule();
     return HvStatus.SUCCESS;
@@ -162,12 +165,14 @@ export class VmbusServer implements Vmbus {
 
   #handlePending(): void {
     this.#handlingScheduled = false;
+    const messages = this.#pending;
     let handled = 0;
-    // While answers wait for the guest to read them there is no use in making more.
-    while (handled < this.#pending.length && this.#outbox.isEmpty) {
-      this.#control.receive(this.#pending[handled++]);
+    // While answers wait for the guest to read them there is no use in making more; but a new kernel's contact must
+    // not wait for what the old one left unread.
+    while (handled < messages.length && (this.#outbox.isEmpty || isContact(messages[handled]))) {
+      this.#control.receive(messages[handled++]);
     }
-    this.#pending.splice(0, handled);
+    messages.splice(0, handled);
   }
 
   #effects(): ControlPlaneEffects {
@@ -298,6 +303,11 @@ export class VmbusServer implements Vmbus {
   #fault(kind: string, text: string, fields?: LogFields): void {
     this.#deps.faults.report(kind, `VMBus: ${text}`, fields);
   }
+}
+
+/** The one message that makes sense without a connection. */
+function isContact(message: Uint8Array): boolean {
+  return typeof checkChannelMessage(message, 'guest', 0) !== 'string';
 }
 
 function release({ ring, eventPort, signals, signalAgain }: OpenChannel): void {

@@ -13,7 +13,7 @@ export class Outbox {
   #port: GuestMessagePort | undefined;
   #waiting: Uint8Array[] = [];
 
-  /** @param onEmpty - called when messages that had to wait are all on their way */
+  /** @param onEmpty - called when messages that had to wait do so no longer */
   constructor(sent: Counter, faults: GuestFaults, onEmpty: () => void) {
     this.#sent = sent;
     this.#faults = faults;
@@ -27,8 +27,10 @@ export class Outbox {
   /** Sends to another port from here on; what waits for the old one is dropped with it. */
   connect(port: GuestMessagePort | undefined): void {
     this.#port?.close();
-    this.#waiting = [];
     this.#port = port;
+    const waited = this.#waiting.length > 0;
+    this.#waiting = [];
+    if (waited) this.#onEmpty();
     port?.onSpace(() => {
       if (this.#waiting.length === 0) return;
       this.#flush();
