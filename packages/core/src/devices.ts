@@ -1,7 +1,7 @@
 import type { Token } from './plugin/token.ts';
 import { token } from './plugin/token.ts';
 
-/** What answers a range of I/O ports; it sees offsets, never its place. */
+/** What answers a range of I/O ports; it sees offsets, never its place, and no access beyond the range's end. */
 export interface PortHandler {
   /** @param sizeBytes - 1, 2 or 4; @returns an unsigned value */
   read(offset: number, sizeBytes: number): number;
