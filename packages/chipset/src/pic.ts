@@ -90,7 +90,7 @@ export class Pic {
   }
 }
 
-/** The registers are bytes: a wider access is split, as the ISA bus does, and finds nothing beyond the second. */
+/** The registers are bytes: a wider access is the accesses to its bytes, lowest first. */
 function bytewise(
   read: (offset: number) => number,
   write: (offset: number, value: number) => void,
@@ -98,11 +98,11 @@ function bytewise(
   return {
     read(offset, sizeBytes) {
       let value = 0;
-      for (let i = 0; i < sizeBytes; i++) value |= (offset + i < 2 ? read(offset + i) : 0xff) << (8 * i);
+      for (let i = 0; i < sizeBytes; i++) value |= read(offset + i) << (8 * i);
       return value >>> 0;
     },
     write(offset, sizeBytes, value) {
-      for (let i = 0; i < sizeBytes && offset + i < 2; i++) write(offset + i, (value >>> (8 * i)) & 0xff);
+      for (let i = 0; i < sizeBytes; i++) write(offset + i, (value >>> (8 * i)) & 0xff);
     },
   };
 }

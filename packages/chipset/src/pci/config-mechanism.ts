@@ -27,7 +27,7 @@ export class ConfigMechanism implements PortHandler {
     if (offset < CONFIG_DATA) {
       return offset === CONFIG_ADDRESS && sizeBytes === 4 ? this.#address : allOnes(sizeBytes);
     }
-    if (!this.#selects(offset, sizeBytes)) return allOnes(sizeBytes);
+    if (!this.#selects) return allOnes(sizeBytes);
     return this.#bus.readConfig((this.#address >>> 8) & 0xff, this.#registerOf(offset), sizeBytes);
   }
 
@@ -36,17 +36,13 @@ export class ConfigMechanism implements PortHandler {
       if (offset === CONFIG_ADDRESS && sizeBytes === 4) this.#address = (value & ADDRESS_IMPLEMENTED) >>> 0;
       return;
     }
-    if (!this.#selects(offset, sizeBytes)) return;
+    if (!this.#selects) return;
     this.#bus.writeConfig((this.#address >>> 8) & 0xff, this.#registerOf(offset), sizeBytes, value);
   }
 
-  /** Whether the address register names something on bus 0, and the access stays within its dword. */
-  #selects(offset: number, sizeBytes: number): boolean {
-    return (
-      (this.#address & ADDRESS_ENABLE) !== 0 &&
-      (this.#address & 0x00ff0000) === 0 &&
-      offset - CONFIG_DATA + sizeBytes <= 4
-    );
+  /** Whether the address register names something on bus 0. */
+  get #selects(): boolean {
+    return (this.#address & ADDRESS_ENABLE) !== 0 && (this.#address & 0x00ff0000) === 0;
   }
 
   #registerOf(offset: number): number {

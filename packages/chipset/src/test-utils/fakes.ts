@@ -28,16 +28,25 @@ export class FakePorts implements IoPortSpace {
     if (at >= 0) this.regions.splice(at, 1);
   }
 
+  /** An access beyond a region's end reaches each byte's own owner. */
   in(port: number, sizeBytes = 1): number {
     const region = this.#find(port);
-    return region === undefined
-      ? 2 ** (8 * sizeBytes) - 1
-      : region.handler.read(port - region.port, sizeBytes);
+    if (region !== undefined && port + sizeBytes <= region.port + region.count) {
+      return region.handler.read(port - region.port, sizeBytes);
+    }
+    if (sizeBytes === 1) return 0xff;
+    let value = 0;
+    for (let i = 0; i < sizeBytes; i++) value |= this.in(port + i) << (8 * i);
+    return value >>> 0;
   }
 
   out(port: number, value: number, sizeBytes = 1): void {
     const region = this.#find(port);
-    region?.handler.write(port - region.port, sizeBytes, value);
+    if (region !== undefined && port + sizeBytes <= region.port + region.count) {
+      region.handler.write(port - region.port, sizeBytes, value);
+    } else if (sizeBytes > 1) {
+      for (let i = 0; i < sizeBytes; i++) this.out(port + i, (value >>> (8 * i)) & 0xff);
+    }
   }
 
   #find(port: number): PortRegion | undefined {

@@ -242,7 +242,8 @@ describe('DMA', () => {
 
   it('ends a walk over a table without end at its 64 KiB window', () => {
     const { machine, host } = setUp(70_000);
-    for (let at = page(16); at < page(32); at += 8) machine.prdTable(at, [{ address: page(2), byteCount: 2 }], false);
+    for (let at = page(16); at < page(32); at += 8)
+      machine.prdTable(at, [{ address: page(2), byteCount: 2 }], false);
     machine.prdTable(page(32), [{ address: page(2), byteCount: 0 }]);
     host.command(0x25, { count: 65535, ext: true });
     host.startDma(page(16), true);

@@ -24,7 +24,9 @@ class Ports implements IoPortSpace {
   readonly regions: PortRegion[] = [];
 
   add(region: PortRegion): void {
-    const other = this.regions.find((r) => region.port < r.port + r.count && r.port < region.port + region.count);
+    const other = this.regions.find(
+      (r) => region.port < r.port + r.count && r.port < region.port + region.count,
+    );
     if (other !== undefined) throw new KenshoError('PORTS_IN_USE', `${region.name} covers ${other.name}`);
     this.regions.push(region);
   }
@@ -34,7 +36,28 @@ class Ports implements IoPortSpace {
     if (at >= 0) this.regions.splice(at, 1);
   }
 
-  find(port: number): PortRegion | undefined {
+  /** An access beyond a region's end reaches each byte's own owner. */
+  read(port: number, sizeBytes: number): number {
+    const region = this.#find(port);
+    if (region !== undefined && port + sizeBytes <= region.port + region.count) {
+      return region.handler.read(port - region.port, sizeBytes);
+    }
+    if (sizeBytes === 1) return 0xff;
+    let value = 0;
+    for (let i = 0; i < sizeBytes; i++) value |= this.read(port + i, 1) << (8 * i);
+    return value >>> 0;
+  }
+
+  write(port: number, sizeBytes: number, value: number): void {
+    const region = this.#find(port);
+    if (region !== undefined && port + sizeBytes <= region.port + region.count) {
+      region.handler.write(port - region.port, sizeBytes, value);
+    } else if (sizeBytes > 1) {
+      for (let i = 0; i < sizeBytes; i++) this.write(port + i, 1, (value >>> (8 * i)) & 0xff);
+    }
+  }
+
+  #find(port: number): PortRegion | undefined {
     return this.regions.find((r) => port >= r.port && port < r.port + r.count);
   }
 }
@@ -98,14 +121,12 @@ export class IdeMachine {
 
   in(port: number, sizeBytes = 1): number {
     this.accesses++;
-    const region = this.#ports.find(port);
-    return region === undefined ? 2 ** (8 * sizeBytes) - 1 : region.handler.read(port - region.port, sizeBytes);
+    return this.#ports.read(port, sizeBytes);
   }
 
   out(port: number, value: number, sizeBytes = 1): void {
     this.accesses++;
-    const region = this.#ports.find(port);
-    region?.handler.write(port - region.port, sizeBytes, value);
+    this.#ports.write(port, sizeBytes, value);
   }
 
   readConfig(offset: number, sizeBytes: number, devfn = devfnOf(7, 1)): number {
@@ -148,7 +169,9 @@ export class IdeMachine {
   }
 
   get faults(): Record<string, number> {
-    return Object.fromEntries(Object.entries(this.counters.snapshot()).filter(([name]) => name.startsWith('fault.')));
+    return Object.fromEntries(
+      Object.entries(this.counters.snapshot()).filter(([name]) => name.startsWith('fault.')),
+    );
   }
 }
 
