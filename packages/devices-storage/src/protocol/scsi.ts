@@ -93,29 +93,19 @@ export const Sense = {
   INVALID_FIELD_IN_PARAMETER_LIST: 0x05_26_00,
   SAVING_PARAMETERS_NOT_SUPPORTED: 0x05_39_00,
   MEDIUM_REMOVAL_PREVENTED: 0x05_53_02,
-  ILLEGAL_MODE_FOR_THIS_TRACK: 0x05_64_00,
   MEDIUM_MAY_HAVE_CHANGED: 0x06_28_00,
   BUS_RESET_OCCURRED: 0x06_29_02,
   DEVICE_RESET_OCCURRED: 0x06_29_03,
-  MODE_PARAMETERS_CHANGED: 0x06_2a_01,
   WRITE_PROTECTED: 0x07_27_00,
   MISCOMPARE_DURING_VERIFY: 0x0e_1d_00,
 } as const;
 
-/** Fixed-format sense data (SPC-4 4.5.3). */
-export const SenseData = struct('fixed-format sense data', 18, {
-  responseCode: [0, u8],
-  senseKey: [2, u8],
-  information: [3, u32be],
-  additionalSenseLength: [7, u8],
-  additionalSenseCode: [12, u8],
-  additionalSenseCodeQualifier: [13, u8],
-});
-export const SENSE_CURRENT_ERRORS = 0x70;
+/** Response code of fixed-format sense data about the command itself (SPC-4 4.5.3). */
+const SENSE_CURRENT_ERRORS = 0x70;
 /** Size of the sense data that units give. */
 export const SENSE_BYTES = 18;
 
-/** Writes 18 bytes of fixed-format sense data for a {@link Sense} code. */
+/** Writes 18 bytes of fixed-format sense data (SPC-4 4.5.3) for a {@link Sense} code. */
 export function writeSense(target: Uint8Array, offset: number, sense: number): void {
   target.fill(0, offset, offset + SENSE_BYTES);
   target[offset] = SENSE_CURRENT_ERRORS;
@@ -143,7 +133,7 @@ export function cdbLengthOf(operation: number): number {
 }
 const CDB_LENGTHS = [6, 10, 10, 6, 16, 12, 6, 6];
 
-/** CDBs that name logical blocks (SPC-4 4.2.5): of 10, 12 and 16 bytes. */
+/** CDBs that name logical blocks (SPC-4 4.2.5), of 10 and of 12 bytes. */
 export const BlockCdb10 = struct('block CDB (10)', 10, {
   operationCode: [0, u8],
   flags: [1, u8],
@@ -155,12 +145,6 @@ export const BlockCdb12 = struct('block CDB (12)', 12, {
   flags: [1, u8],
   logicalBlockAddress: [2, u32be],
   transferLength: [6, u32be],
-});
-export const BlockCdb16 = struct('block CDB (16)', 16, {
-  operationCode: [0, u8],
-  flags: [1, u8],
-  logicalBlockAddress: [2, u64be],
-  transferLength: [10, u32be],
 });
 
 /** Bits of byte 1 of block CDBs (SBC-3 5.8, 5.43). */

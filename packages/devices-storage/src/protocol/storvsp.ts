@@ -49,7 +49,7 @@ export const NtStatus = {
   IO_DEVICE_ERROR: 0xc000_0185,
 } as const;
 
-/** SRB status: a code in the low six bits, and two flags. */
+/** SRB status: a code in the low six bits, below the flags "queue frozen" and "autosense valid". */
 export const SrbStatus = {
   SUCCESS: 0x01,
   ABORTED: 0x02,
@@ -60,7 +60,6 @@ export const SrbStatus = {
   INVALID_LUN: 0x20,
 } as const;
 export const SRB_STATUS_CODE_MASK = 0x3f;
-export const SRB_STATUS_QUEUE_FROZEN = 0x40;
 export const SRB_STATUS_AUTOSENSE_VALID = 0x80;
 
 /** Bits of {@link VstorSrb}'s `srbFlags`. */

@@ -8,7 +8,7 @@ import { checkCondition, good, reply, type ScsiResult } from './result.ts';
 export const NO_UNIT: ScsiResult = good(0);
 
 /** LUNs with the simple addressing of one byte (SAM-5 4.7.7.2). */
-export const MAX_LUNS = 255;
+const MAX_LUNS = 255;
 
 const ABSENT = { standard: standardInquiry(NO_DEVICE_AT_LUN, 0, 'Virtual Disk'), pages: new Map() };
 

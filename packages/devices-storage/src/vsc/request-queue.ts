@@ -58,7 +58,7 @@ export class RequestQueue {
   readonly #onBusChange: () => void;
   #waiting: RequestSlot[] = [];
   #sending: RequestSlot[] = [];
-  #ended = false;
+  #stopped = false;
 
   /** @param onBusChange - the host says that units came or went */
   constructor(channel: GuestChannel, depth: number, onBusChange: () => void) {
@@ -91,7 +91,7 @@ export class RequestQueue {
 
   /** Sends a request and waits until its packet holds the answer; see {@link RequestSlot.lost}. */
   *execute(slot: RequestSlot): GuestTask {
-    if (this.#ended) {
+    if (this.#stopped) {
       slot.lost = true;
       return;
     }
@@ -101,27 +101,30 @@ export class RequestQueue {
     yield* slot.done.wait();
   }
 
-  /** Ends the queue: whatever is in flight is lost. */
-  end(): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    for (const slot of this.#slots) if (slot.inFlight) this.#finish(slot, true);
+  /** Ends both tasks; what is in flight stays so until {@link abandon}. */
+  stop(): void {
+    this.#stopped = true;
     for (const event of [this.#submitted, this.channel.readable, this.channel.writable]) event.set();
+  }
+
+  /** Ends what is in flight, as lost. The host must have let go of the requests' memory. */
+  abandon(): void {
+    for (const slot of this.#slots) if (slot.inFlight) this.#finish(slot, true);
   }
 
   /** The sending task. */
   *send(): GuestTask {
-    while (!this.#ended) {
+    while (!this.#stopped) {
       const batch = this.#waiting;
       this.#waiting = this.#sending;
       this.#sending = batch;
       for (const slot of batch) {
-        while (!this.#ended && !this.#put(slot)) {
+        while (!this.#stopped && !this.#put(slot)) {
           this.channel.flush();
           yield* this.channel.writable.wait();
         }
       }
-      if (batch.length > 0 && !this.#ended) this.channel.flush();
+      if (batch.length > 0 && !this.#stopped) this.channel.flush();
       batch.length = 0;
       if (this.#waiting.length === 0) yield* this.#submitted.wait();
     }
@@ -129,7 +132,7 @@ export class RequestQueue {
 
   /** The receiving task. */
   *receive(): GuestTask {
-    while (!this.#ended) {
+    while (!this.#stopped) {
       const packet = this.channel.read();
       if (packet === undefined) yield* this.channel.readable.wait();
       else this.#take(packet);

@@ -59,9 +59,14 @@ export class StorageAdapter {
     return queue;
   }
 
-  /** Ends all channels' requests. */
-  end(): void {
-    for (const queue of this.#queues) queue.end();
+  /** Sends and receives nothing more; see {@link abandon}. */
+  stop(): void {
+    for (const queue of this.#queues) queue.stop();
+  }
+
+  /** Ends the requests that a stopped adapter still had in flight, as lost. */
+  abandon(): void {
+    for (const queue of this.#queues) queue.abandon();
   }
 
   /** The VSC's side of the initialisation, on the first channel. Throws GuestIoError where the host refuses it. */

@@ -55,24 +55,42 @@ export class StorageVsc implements VscDriver {
     const name = `scsi${controller}`;
     const changed = new GuestEvent();
     const adapter = new StorageAdapter(this.#queueDepth, () => changed.set());
-    const published = new Map<number, { found: FoundUnit; disk: GuestScsiDisk }>();
+    const published: Published = new Map();
+    kernel.spawn(`${name} scan`, this.#serve(name, device, kernel, adapter, published, changed));
+    yield* device.rescinded.wait();
+    adapter.stop();
+    for (const channel of adapter.channels) yield* channel.close();
+    // Only a closed channel leaves the requests' memory alone: their tasks must not go on before.
+    adapter.abandon();
+    changed.set();
+    publish(name, kernel, adapter, published, []);
+    device.release();
+  }
+
+  /** Brings the controller up and keeps what is published true until it is taken away. */
+  *#serve(
+    name: string,
+    device: GuestVmbusDevice,
+    kernel: GuestKernel,
+    adapter: StorageAdapter,
+    published: Published,
+    changed: GuestEvent,
+  ): GuestTask {
+    const memory = kernel.allocate(PAGE_SIZE);
     try {
       yield* this.#bringUp(name, device, kernel, adapter);
-      kernel.spawn(`${name} rescind`, endWhenRescinded(device, adapter, changed));
-      const memory = kernel.allocate(PAGE_SIZE);
-      while (!device.isRescinded) {
-        publish(name, kernel, adapter, published, yield* scanBus(adapter, memory));
+      for (;;) {
+        const found = yield* scanBus(adapter, memory);
+        if (device.isRescinded) break;
+        publish(name, kernel, adapter, published, found);
         yield* changed.wait();
       }
-      memory.free();
     } catch (error) {
       if (!(error instanceof GuestIoError || error instanceof GuestFault)) throw error;
       if (!device.isRescinded) kernel.print(`${name}: ${error.message}`);
+    } finally {
+      memory.free();
     }
-    adapter.end();
-    publish(name, kernel, adapter, published, []);
-    for (const channel of adapter.channels) yield* channel.close();
-    if (device.isRescinded) device.release();
   }
 
   *#bringUp(name: string, device: GuestVmbusDevice, kernel: GuestKernel, adapter: StorageAdapter): GuestTask {
@@ -91,22 +109,15 @@ export class StorageVsc implements VscDriver {
   }
 }
 
-function* endWhenRescinded(
-  device: GuestVmbusDevice,
-  adapter: StorageAdapter,
-  changed: GuestEvent,
-): GuestTask {
-  yield* device.rescinded.wait();
-  adapter.end();
-  changed.set();
-}
+/** What is published, by LUN. */
+type Published = Map<number, { found: FoundUnit; disk: GuestScsiDisk }>;
 
 /** Makes the published devices those that were found. */
 function publish(
   name: string,
   kernel: GuestKernel,
   adapter: StorageAdapter,
-  published: Map<number, { found: FoundUnit; disk: GuestScsiDisk }>,
+  published: Published,
   found: readonly FoundUnit[],
 ): void {
   for (const [lun, before] of published) {

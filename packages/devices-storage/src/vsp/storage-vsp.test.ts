@@ -32,12 +32,12 @@ const IN = SrbDirection.FROM_DEVICE;
 const INQUIRY = [0x12, 0, 0, 0, 36, 0];
 const TEST_UNIT_READY = [0, 0, 0, 0, 0, 0];
 
-function withDisk(options: Parameters<typeof rig>[0] = {}, diskOptions = {}) {
+function withDisk(options: Parameters<typeof rig>[0] = {}, diskOptions = {}, virtual = false) {
   const disk = new FakeDisk(diskOptions);
   disk.bytes.forEach((_, i) => {
     disk.bytes[i] = (i * 3 + (i >>> 9)) & 0xff;
   });
-  const made = rig(options);
+  const made = rig(options, virtual);
   made.vsp.attach(0, new DiskUnit(disk));
   return { disk, ...made };
 }
@@ -181,6 +181,19 @@ describe('commands', () => {
     disk.release();
     await settle();
     expect(channel.completions.map(({ id }) => id)).toEqual([12, 11]);
+  });
+
+  it('answer in the order in which they began where the clock is virtual', async () => {
+    const { disk, vsp, deliver, settle, openReady } = withDisk({}, {}, true);
+    vsp.attach(1, new DiskUnit(new FakeDisk()));
+    const channel = await openReady();
+    disk.hold = true;
+    deliver(channel, { ...transfer(false, 0, 1, 1), id: 11 }, { ...transfer(false, 0, 1, 2, 1), id: 12 });
+    await settle();
+    expect(channel.completions).toEqual([]);
+    disk.release();
+    await settle();
+    expect(channel.completions.map(({ id }) => id)).toEqual([11, 12]);
   });
 
   it('keep no more in progress than allowed; the rest waits in the ring', async () => {

@@ -44,6 +44,8 @@ class FakeChannel {
   readonly host: HostChannel;
   readonly guest: GuestChannel;
   closed = false;
+  /** Set when the host's end is through with the channel. */
+  readonly closedByHost = new GuestEvent();
 
   constructor(machine: FakeGuest, subChannelIndex: number, endpoint: ChannelEndpoint) {
     let unsent: Message[] = [];
@@ -100,9 +102,8 @@ class FakeChannel {
       },
       createGpadl: refuse,
       tearDownGpadl: refuse,
-      close: function* (this: void) {
-        machine.closedChannels++;
-      },
+      // As the bus does: the host is through with the channel's memory once this ends.
+      close: () => this.#close(machine),
     };
     this.host = {
       relid: 1,
@@ -130,6 +131,11 @@ class FakeChannel {
       },
       gpadl: () => undefined,
     };
+  }
+
+  *#close(machine: FakeGuest): GuestTask {
+    yield* this.closedByHost.wait();
+    machine.closedChannels++;
   }
 }
 
@@ -295,6 +301,7 @@ export class FakeGuest {
     for (const channel of this.#channels) {
       channel.closed = true;
       await this.#offer?.endpoint.close(channel.host);
+      channel.closedByHost.set();
     }
   }
 }

@@ -7,7 +7,6 @@ import {
   PAGE_SIZE,
   PageArena,
   silentLogger,
-  VirtualClock,
   WorkQueue,
 } from '@kensho/core';
 import {
@@ -122,16 +121,14 @@ export class FakeHostChannel implements HostChannel {
 export const GUEST_PAGES = 64;
 
 /** A storage VSP on fakes, and guest memory whose pages are mapped one to one. */
-export function rig(options: Partial<StorageVspOptions> = {}) {
+export function rig(options: Partial<StorageVspOptions> = {}, virtual = false) {
   const arena = PageArena.allocate(GUEST_PAGES);
   const gpa = new GpaSpace(arena);
   gpa.map(0, arena.take(GUEST_PAGES), GUEST_PAGES - 1, GpaAccess.ALL);
   const counters = new Counters();
   const faults = new GuestFaults(counters, silentLogger);
   const dma = new DmaDomain('scsi0', 'passthrough', gpa, counters, faults);
-  const clock = new VirtualClock();
-  // Completions in any order, as with a real clock; nothing else looks at the clock.
-  const work = new WorkQueue({ nowNs: () => clock.nowNs(), virtual: false });
+  const work = new WorkQueue({ nowNs: () => 0, virtual });
   const offers: {
     options: OfferOptions;
     endpoint: ChannelEndpoint;
