@@ -146,14 +146,18 @@ export class AtaPort {
     yield* this.#take();
     const operation: Operation = { data, moved: 0, failure: undefined };
     this.#operation = operation;
-    this.#select((file.device & AtaDevice.DEV) === 0 ? 0 : 1, true);
-    this.#load(file);
-    if (data?.byDma === true) this.#startDma(file.command, data);
-    else this.#start(file.command);
-    if (data !== undefined && !data.byDma && !data.toMemory) yield* this.#sendFirstBlock(operation, data);
-    // The handler may have ended the command already: it runs between any two of the instructions above.
-    while (this.#operation === operation) yield* this.#finished.wait();
-    this.#release();
+    try {
+      this.#select((file.device & AtaDevice.DEV) === 0 ? 0 : 1, true);
+      this.#load(file);
+      if (data?.byDma === true) this.#startDma(file.command, data);
+      else this.#start(file.command);
+      if (data !== undefined && !data.byDma && !data.toMemory) yield* this.#sendFirstBlock(operation, data);
+      // The handler may have ended the command already: it runs between any two of the instructions above.
+      while (this.#operation === operation) yield* this.#finished.wait();
+    } finally {
+      this.#operation = undefined;
+      this.#release();
+    }
     if (operation.failure !== undefined) throw new GuestIoError(operation.failure);
   }
 

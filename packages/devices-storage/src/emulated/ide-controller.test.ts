@@ -158,6 +158,23 @@ describe('reset', () => {
     expect(host.interrupt).toBe(true);
   });
 
+  it('also drops an outcome that is there but waits behind another drive', async () => {
+    const [slow, quick] = [disk(0, 'master'), disk(1, 'master')];
+    const machine = new IdeMachine([slow, quick]);
+    const [primary, secondary] = [new AtaHost(machine, 0), new AtaHost(machine, 1)];
+    slow.disk.held = true;
+    primary.command(0x20, { count: 1 });
+    secondary.command(0x20, { count: 1 });
+    machine.out(secondary.control, SRST);
+    machine.out(secondary.control, 0);
+    expect(secondary.status()).toBe(BSY);
+    slow.disk.release();
+    await machine.settle();
+    expect(primary.status()).toBe(READY | DRQ);
+    expect(secondary.interrupt).toBe(false);
+    expect(secondary.status()).toBe(READY);
+  });
+
   it('is what EXECUTE DEVICE DIAGNOSTIC does, with one interrupt and the master selected', () => {
     const machine = new IdeMachine([disk(0, 'master'), disk(0, 'slave')]);
     const host = new AtaHost(machine);

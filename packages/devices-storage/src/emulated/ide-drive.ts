@@ -86,7 +86,9 @@ export abstract class IdeDrive {
   #blockDone: () => void = () => {};
 
   #dmaRequest: DmaRequest | undefined;
-  #operation: MaybePromise<unknown> | undefined;
+  /** An operation of the backend whose outcome has not been delivered. */
+  #outstanding = false;
+  #operation: MaybePromise<unknown>;
   #resetHeld = false;
   /** A reset waits for the outstanding operation. */
   #resetPending = false;
@@ -255,8 +257,9 @@ export abstract class IdeDrive {
       return;
     }
     this.#operation = outcome;
+    this.#outstanding = true;
     this.#work.complete(outcome, (error, result) => {
-      this.#operation = undefined;
+      this.#outstanding = false;
       if (this.#stopped) return;
       if (this.#resetPending) this.#tryEndReset();
       else done(error, result);
@@ -396,7 +399,7 @@ export abstract class IdeDrive {
   }
 
   #tryEndReset(): void {
-    if (this.#resetHeld || !this.#resetPending || this.#operation !== undefined) return;
+    if (this.#resetHeld || !this.#resetPending || this.#outstanding) return;
     this.#resetPending = false;
     this.#presentSignature();
   }

@@ -25,11 +25,11 @@ export class AtaHost {
     const byte = (n: number) => Math.floor(lba / 2 ** (8 * n)) % 0x100;
     const { machine, base } = this;
     machine.out(base + 6, ext ? device : device | byte(3));
-    if (ext)
-      [0, count >> 8, byte(3), byte(4), byte(5)].forEach((value, i) => machine.out(base + 1 + i, value));
-    [features, count & 0xff, byte(0), byte(1), byte(2)].forEach((value, i) =>
-      machine.out(base + 1 + i, value),
-    );
+    const load = (values: readonly number[]) => {
+      for (const [i, value] of values.entries()) machine.out(base + 1 + i, value);
+    };
+    if (ext) load([0, count >> 8, byte(3), byte(4), byte(5)]);
+    load([features, count & 0xff, byte(0), byte(1), byte(2)]);
     machine.out(base + 7, code);
   }
 
