@@ -242,5 +242,6 @@ export class StorageChannel {
 }
 
 function wake(request: StorageRequest): void {
+  if (request.waiters.length === 0) return;
   for (const waiter of request.waiters.splice(0)) waiter();
 }
