@@ -85,7 +85,10 @@ export class VhdxLayout implements BlockLayout {
   /** What is about to change is the data of the disk, so both identifiers do first ([MS-VHDX] 2.2.2). */
   async beginWriting(): Promise<void> {
     await this.#parts.headers.update({ fileWriteGuid: this.#newGuid(), dataWriteGuid: this.#newGuid() });
-    this.space = new Space(this.#file, this.blockBytes, this.space.endBytes, this.#holes());
+    // A crash may have left the file ending inside a MiB; holes have to be whole.
+    const { endBytes } = this.space;
+    if (this.#file.sizeBytes < endBytes) await this.#file.truncate(endBytes);
+    this.space = new Space(this.#file, this.blockBytes, endBytes, this.#holes());
   }
 
   async enter(block: number, placeBytes: number, state: 'full' | 'partial'): Promise<void> {
