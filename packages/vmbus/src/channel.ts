@@ -76,7 +76,12 @@ export interface HostChannel {
   /** Sends an in-band packet; with `transactionId` the guest is asked for a completion. */
   send(payload: Uint8Array, transactionId?: number): void;
   /** Sends a transfer-page packet (network receive buffer), for which the guest owes a completion. */
-  sendTransferPages(setId: number, ranges: readonly TransferRange[], payload: Uint8Array, transactionId: number): void;
+  sendTransferPages(
+    setId: number,
+    ranges: readonly TransferRange[],
+    payload: Uint8Array,
+    transactionId: number,
+  ): void;
   /** A GPADL that the guest made for this channel's device; undefined where there is none of that handle. */
   gpadl(handle: number): Gpadl | undefined;
 }

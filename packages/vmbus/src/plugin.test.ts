@@ -1,6 +1,7 @@
 import {
   COUNTERS,
   compose,
+  DMA,
   GUEST_FAULTS,
   LOGGER,
   PORTS,
@@ -16,11 +17,16 @@ import { FakePartition } from './test-utils/fake-partition.ts';
 
 it('gives each partition one bus, which ends with it', async () => {
   const teardown = new TeardownStack();
-  const provided = [PORTS, WORK, TIMERS, COUNTERS, GUEST_FAULTS, LOGGER];
+  const provided = [PORTS, WORK, TIMERS, COUNTERS, DMA, GUEST_FAULTS, LOGGER];
   const composition = compose([vmbusPlugin], { provided, teardown });
   const partition = new FakePartition();
   const scope = composition.createPartitionScope(teardown);
   scope.bind(PORTS, partition.ports);
+  scope.bind(DMA, {
+    attach: (device) => partition.domain(device),
+    domainOf: (device) => partition.domain(device),
+    detach: () => {},
+  });
   scope.bind(WORK, partition.work);
   scope.bind(TIMERS, partition.timers);
   scope.bind(COUNTERS, partition.counters);

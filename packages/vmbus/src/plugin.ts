@@ -1,4 +1,14 @@
-import { COUNTERS, definePlugin, GUEST_FAULTS, LOGGER, type Plugin, PORTS, TIMERS, WORK } from '@kensho/core';
+import {
+  COUNTERS,
+  DMA,
+  definePlugin,
+  GUEST_FAULTS,
+  LOGGER,
+  type Plugin,
+  PORTS,
+  TIMERS,
+  WORK,
+} from '@kensho/core';
 import { VMBUS } from './channel.ts';
 import { VmbusServer } from './server/bus.ts';
 
@@ -6,7 +16,7 @@ import { VmbusServer } from './server/bus.ts';
 export const vmbusPlugin: Plugin = definePlugin({
   id: '@kensho/vmbus',
   provides: [VMBUS],
-  needs: [PORTS, WORK, TIMERS, COUNTERS, GUEST_FAULTS, LOGGER],
+  needs: [DMA, PORTS, WORK, TIMERS, COUNTERS, GUEST_FAULTS, LOGGER],
   register(context) {
     context.providePartition(VMBUS, {
       useFactory: (partition) =>
@@ -17,6 +27,7 @@ export const vmbusPlugin: Plugin = definePlugin({
           counters: partition.resolve(COUNTERS),
           faults: partition.resolve(GUEST_FAULTS),
           log: partition.resolve(LOGGER).child('vmbus'),
+          dma: partition.resolve(DMA).attach('vmbus', 'passthrough'),
         }),
     });
   },

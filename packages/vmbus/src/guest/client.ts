@@ -1,4 +1,11 @@
-import { GuestEvent, GuestFault, type GuestKernel, type GuestTask } from '@kensho/core';
+import {
+  GuestEvent,
+  GuestFault,
+  type GuestKernel,
+  type GuestPages,
+  type GuestTask,
+  PAGE_SIZE,
+} from '@kensho/core';
 import {
   bareMessage,
   ChannelMessageType,
@@ -6,6 +13,7 @@ import {
   GPADL_CREATED,
   GPADL_TORNDOWN,
   INITIATE_CONTACT,
+  INITIATE_CONTACT_V4,
   OFFERCHANNEL,
   OPENCHANNEL_RESULT,
   RESCIND_CHANNELOFFER,
@@ -22,6 +30,9 @@ import { BusLink, type ChannelOffer } from './bus-link.ts';
 import type { GuestHypercalls, GuestVmbusDevice, VscDriver } from './contract.ts';
 import { VmbusDevice } from './device.ts';
 import { MessageExchange } from './exchange.ts';
+
+/** What no answer at all is taken for. */
+const REFUSED = { versionSupported: 0, connectionState: 0, messageConnectionId: 0 };
 
 export interface VmbusClientOptions {
   readonly kernel: GuestKernel;
@@ -48,6 +59,8 @@ export class VmbusClient {
   readonly #offers = new Map<number, { readonly offer: ChannelOffer; readonly device: VmbusDevice }>();
   /** Devices without a driver. */
   readonly #unclaimed = new Set<VmbusDevice>();
+  /** Every version before 5.0 is given one; with offers that all have an interrupt of their own nobody writes to it. */
+  #interruptPage: GuestPages | undefined;
   #version = 0;
   #listening = false;
 
@@ -101,6 +114,7 @@ export class VmbusClient {
     if (this.#version === 0) return;
     yield* this.#exchange.request('unload', 0, bareMessage(ChannelMessageType.UNLOAD));
     this.#version = 0;
+    this.#freeInterruptPage();
     const devices = new Set([...this.#offers.values()].map(({ device }) => device));
     this.#offers.clear();
     this.#unclaimed.clear();
@@ -109,20 +123,31 @@ export class VmbusClient {
   }
 
   *#negotiate(version: VmbusVersion): GuestTask<boolean> {
+    const { kernel } = this.#options;
     const namesSint = version >= VmbusVersion.WIN10_V5;
     this.#exchange.connectionId = namesSint ? VMBUS_MESSAGE_CONNECTION_ID_4 : VMBUS_MESSAGE_CONNECTION_ID;
-    const contact = INITIATE_CONTACT.encode({
-      messageType: ChannelMessageType.INITIATE_CONTACT,
-      version,
-      targetVp: this.#options.kernel.cpu.index,
-      messageSint: namesSint ? VMBUS_MESSAGE_SINT : 0,
-    });
-    const answer = yield* this.#exchange.request('version', 0, contact);
-    if (answer === undefined) return false;
-    const { versionSupported, connectionState, messageConnectionId } = VERSION_RESPONSE.read(answer);
-    if (versionSupported === 0 || connectionState !== 0) return false;
+    const contact = { messageType: ChannelMessageType.INITIATE_CONTACT, version, targetVp: kernel.cpu.index };
+    let message: Uint8Array;
+    if (namesSint) {
+      message = INITIATE_CONTACT.encode({ ...contact, messageSint: VMBUS_MESSAGE_SINT });
+    } else {
+      this.#interruptPage = kernel.allocate(PAGE_SIZE);
+      message = INITIATE_CONTACT_V4.encode({ ...contact, interruptPageGpa: BigInt(this.#interruptPage.gpa) });
+    }
+    const answer = yield* this.#exchange.request('version', 0, message);
+    const { versionSupported, connectionState, messageConnectionId } =
+      answer === undefined ? REFUSED : VERSION_RESPONSE.read(answer);
+    if (versionSupported === 0 || connectionState !== 0) {
+      this.#freeInterruptPage();
+      return false;
+    }
     if (namesSint) this.#exchange.connectionId = messageConnectionId;
     return true;
+  }
+
+  #freeInterruptPage(): void {
+    this.#interruptPage?.free();
+    this.#interruptPage = undefined;
   }
 
   *#listen(): GuestTask {

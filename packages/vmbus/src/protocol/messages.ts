@@ -15,6 +15,8 @@ export const VMBUS_MESSAGE_SINT = 2;
 export const VMBUS_MESSAGE_CONNECTION_ID = 1;
 /** Connection for the first message of a 5.0 guest; the version response names the one for the rest. */
 export const VMBUS_MESSAGE_CONNECTION_ID_4 = 4;
+/** The connection that guests of versions before 5.0 signal after they set a bit in the interrupt page. */
+export const VMBUS_EVENT_CONNECTION_ID = 2;
 /** The event connection of a channel is this with the relid in its low bits. */
 export const VMBUS_EVENT_CONNECTION_BASE = 0x2000;
 /** Largest message: the payload of a SynIC message. */
@@ -104,13 +106,25 @@ const HEADER = { messageType: [0, u32] } as const satisfies StructTable;
 /** vmbus_channel_message_header, the whole of REQUESTOFFERS, ALLOFFERS_DELIVERED, UNLOAD and UNLOAD_RESPONSE. */
 export const MESSAGE_HEADER = struct('vmbus_channel_message_header', 8, HEADER);
 
+/** From 5.0 on; see {@link INITIATE_CONTACT_V4}. */
 export const INITIATE_CONTACT = struct('vmbus_channel_initiate_contact', 40, {
   ...HEADER,
   version: [8, u32],
   targetVp: [12, u32],
-  /** 5.0 on: SINT for messages. Before, this and the next seven bytes are the GPA of the interrupt page. */
+  /** For messages and events. */
   messageSint: [16, u8],
   messageVtl: [17, u8],
+  monitorPage1Gpa: [24, u64],
+  monitorPage2Gpa: [32, u64],
+});
+
+/** The same message before 5.0. */
+export const INITIATE_CONTACT_V4 = struct('vmbus_channel_initiate_contact', 40, {
+  ...HEADER,
+  version: [8, u32],
+  targetVp: [12, u32],
+  /** 0 for none. */
+  interruptPageGpa: [16, u64],
   monitorPage1Gpa: [24, u64],
   monitorPage2Gpa: [32, u64],
 });

@@ -8,8 +8,10 @@ import {
   bareMessage,
   ChannelMessageType,
   INITIATE_CONTACT,
+  INITIATE_CONTACT_V4,
   MODIFYCHANNEL,
   OPENCHANNEL,
+  VMBUS_EVENT_CONNECTION_ID,
   VMBUS_MESSAGE_TYPE,
   VMBUS_VERSIONS,
   VmbusVersion,
@@ -357,6 +359,70 @@ describe('a device that is revoked', () => {
     await partition.settle();
     expect(device.isRescinded).toBe(true);
     expect(endpoint.events).toEqual(['open 0', 'close 0']);
+  });
+});
+
+describe('the interrupt page of a version before 5.0', () => {
+  /** Connects a guest and remembers where it put the page. */
+  async function connect(maxVersion: VmbusVersion): Promise<bigint> {
+    let page = 0n;
+    const { hypercalls } = partition.ports;
+    const spy: typeof hypercalls = {
+      ...hypercalls,
+      onMessage: (listener) => hypercalls.onMessage(listener),
+      onEvent: (listener) => hypercalls.onEvent(listener),
+      signalEvent: (connectionId, flag) => hypercalls.signalEvent(connectionId, flag),
+      postMessage(connectionId, messageType, message) {
+        const { messageType: type, interruptPageGpa } = INITIATE_CONTACT_V4.read(
+          message.length >= 40 ? message : new Uint8Array(40),
+        );
+        if (type === ChannelMessageType.INITIATE_CONTACT) page = interruptPageGpa;
+        return hypercalls.postMessage(connectionId, messageType, message);
+      },
+    };
+    client = newClient({ maxVersion, hypercalls: spy });
+    await partition.run(client.connect());
+    return page;
+  }
+
+  it('names the channels that the guest signals through one connection', async () => {
+    offer();
+    const page = Number(await connect(VmbusVersion.WIN10_V4_1));
+    expect(page).not.toBe(0);
+    const channel = await partition.run(driver.attached[0].open(RING));
+    const [host] = endpoint.channels;
+    let heard = 0;
+    endpoint.ready = () => void heard++;
+    await partition.settle();
+    const flags = page + 2048 + (channel.relid >> 3);
+    partition.gpa.write(flags, Uint8Array.of(1 << (channel.relid & 7)));
+    expect(partition.ports.hypercalls.signalEvent(VMBUS_EVENT_CONNECTION_ID, 0)).toBe(HvStatus.SUCCESS);
+    await partition.settle();
+    expect(heard).toBe(1);
+    expect(host.relid).toBe(channel.relid);
+    const left = new Uint8Array(2048);
+    partition.gpa.read(page + 2048, left);
+    expect(left.every((byte) => byte === 0)).toBe(true);
+    await partition.run(client.unload());
+    expect(partition.ports.hypercalls.signalEvent(VMBUS_EVENT_CONNECTION_ID, 0)).not.toBe(HvStatus.SUCCESS);
+  });
+
+  it('is not there from 5.0 on', async () => {
+    await connect(VmbusVersion.WIN10_V5);
+    expect(partition.ports.hypercalls.signalEvent(VMBUS_EVENT_CONNECTION_ID, 0)).not.toBe(HvStatus.SUCCESS);
+  });
+
+  it('that is not memory is a DMA fault and no more', async () => {
+    const contact = INITIATE_CONTACT_V4.encode({
+      messageType: ChannelMessageType.INITIATE_CONTACT,
+      version: VmbusVersion.WIN8,
+      interruptPageGpa: 0xfffffffffffff000n,
+    });
+    partition.ports.hypercalls.postMessage(1, VMBUS_MESSAGE_TYPE, contact);
+    await partition.settle();
+    partition.ports.hypercalls.signalEvent(VMBUS_EVENT_CONNECTION_ID, 0);
+    await partition.settle();
+    expect(partition.guestFaults).toEqual({ 'fault.dma': 1, 'fault.dma.vmbus': 1 });
   });
 });
 

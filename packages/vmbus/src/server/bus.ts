@@ -3,6 +3,7 @@ import {
   type Connection,
   type Counter,
   type Counters,
+  type DmaDomain,
   GpaAccess,
   type GuestEventPort,
   type GuestFaults,
@@ -25,6 +26,7 @@ import {
   PIPE_MODE_MESSAGE,
   USER_DATA_SIZE_BYTES,
   VMBUS_EVENT_CONNECTION_BASE,
+  VMBUS_EVENT_CONNECTION_ID,
   VMBUS_MESSAGE_CONNECTION_ID,
   VMBUS_MESSAGE_CONNECTION_ID_4,
   VMBUS_MESSAGE_SINT,
@@ -36,6 +38,7 @@ import { ControlPlane, type ControlPlaneEffects, type ControlPlaneOptions } from
 import { GpadlMemory } from './gpadl.ts';
 import type { GpadlEntry } from './gpadl-table.ts';
 import { RingHostChannel, type RingPages } from './host-channel.ts';
+import { InterruptPage } from './interrupt-page.ts';
 import { Outbox } from './outbox.ts';
 
 /** What the bus of a partition stands on. */
@@ -46,6 +49,8 @@ export interface VmbusServerDeps {
   readonly counters: Counters;
   readonly faults: GuestFaults;
   readonly log: Logger;
+  /** The bus's own domain: for the interrupt page of old guests. */
+  readonly dma: DmaDomain;
 }
 
 /** Messages of the guest that may wait for the run loop; then it has to post again later. */
@@ -93,6 +98,8 @@ export class VmbusServer implements Vmbus {
   /** By primary channel. */
   readonly #devices = new Map<BusChannel, OfferedDevice>();
   readonly #open = new Map<BusChannel, OpenChannel>();
+  /** The connection that channels share in the guest of an old version. */
+  #sharedSignals: Connection | undefined;
   #sint: number = VMBUS_MESSAGE_SINT;
   #pending: Uint8Array[] = [];
   #handlingScheduled = false;
@@ -139,6 +146,7 @@ export class VmbusServer implements Vmbus {
     for (const [primary] of devices) this.#control.revoke(primary);
     await Promise.all(devices.map(([, device]) => device.revoked.promise));
     for (const connection of this.#connections) connection.close();
+    this.#setInterruptPage(undefined);
     this.#outbox.connect(undefined);
     this.#pending = [];
   }
@@ -179,6 +187,7 @@ export class VmbusServer implements Vmbus {
     return {
       send: (message) => this.#outbox.send(message),
       setMessageTarget: (vpIndex, sint) => this.#setMessageTarget(vpIndex, sint),
+      setInterruptPage: (gpa) => this.#setInterruptPage(gpa),
       openChannel: (channel, request) => this.#openChannel(channel, request),
       closeChannel: (channel) => this.#closeChannel(channel),
       setTargetVp: (channel, vpIndex) => this.#channel(channel).eventPort.setTargetVp(vpIndex),
@@ -206,6 +215,21 @@ export class VmbusServer implements Vmbus {
     this.#sint = sint;
     this.#outbox.connect(port);
     return true;
+  }
+
+  #setInterruptPage(gpa: bigint | undefined): void {
+    this.#sharedSignals?.close();
+    this.#sharedSignals = undefined;
+    if (gpa === undefined) return;
+    const page = new InterruptPage(this.#deps.dma, Number(gpa >> 12n));
+    const take = () => {
+      if (this.#sharedSignals === undefined) return;
+      const rings = new Map([...this.#open].map(([channel, { ring }]) => [channel.relid, ring]));
+      page.take((relid) => rings.get(relid)?.onGuestSignal());
+    };
+    this.#sharedSignals = this.#deps.ports.openEventConnection(VMBUS_EVENT_CONNECTION_ID, {
+      signal: () => this.#deps.work.defer(take),
+    });
   }
 
   #gpadlCreated({ handle, owner, ranges }: GpadlEntry<BusChannel>): void {

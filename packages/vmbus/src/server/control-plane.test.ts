@@ -44,6 +44,7 @@ class World implements ControlPlaneEffects {
   readonly faults: string[] = [];
   readonly targets: (readonly [vpIndex: number, sint: number])[] = [];
   readonly vps = new Map<BusChannel, number>();
+  interruptPage: bigint | undefined;
   refuseOpen = false;
   closeAtOnce = true;
 
@@ -57,6 +58,9 @@ class World implements ControlPlaneEffects {
   setMessageTarget(vpIndex: number, sint: number): boolean {
     this.targets.push([vpIndex, sint]);
     return vpIndex < 4 && sint > 0 && sint < 16;
+  }
+  setInterruptPage(gpa: bigint | undefined): void {
+    this.interruptPage = gpa;
   }
   openChannel(channel: BusChannel, request: OpenRequest): boolean {
     expect(this.open.has(channel) || this.closing.has(channel)).toBe(false);

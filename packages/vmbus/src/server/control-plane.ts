@@ -8,6 +8,7 @@ import {
   GPADL_HEADER,
   GPADL_TEARDOWN,
   INITIATE_CONTACT,
+  INITIATE_CONTACT_V4,
   MODIFYCHANNEL,
   NtStatus,
   OPENCHANNEL,
@@ -38,6 +39,8 @@ export interface ControlPlaneEffects {
    * need arrive. False where there is no such target.
    */
   setMessageTarget(vpIndex: number, sint: number): boolean;
+  /** Where a guest of a version before 5.0 may note what it signals; undefined where it has no such page. */
+  setInterruptPage(gpa: bigint | undefined): void;
   /** Opens a channel for its device; false refuses it. The guest is told afterwards. */
   openChannel(channel: BusChannel, request: OpenRequest): boolean;
   /** The device must let go of the channel; {@link ControlPlane.closeFinished} says when it has, now or later. */
@@ -64,6 +67,8 @@ interface Contact {
   readonly vpIndex: number;
   readonly sint: number;
   readonly vtl: number;
+  /** 0 for none. */
+  readonly interruptPageGpa: bigint;
 }
 
 type Gpadl = GpadlEntry<BusChannel>;
@@ -199,13 +204,12 @@ export class ControlPlane {
   #onInitiateContact(message: Uint8Array): void {
     const fields = INITIATE_CONTACT.read(message);
     const namesTarget = fields.version >= VmbusVersion.WIN10_V5;
-    // An older guest gives an interrupt page here. It stays unused: every offer has a dedicated interrupt, so that
-    // the guest signals by hypercall alone, and from 2.4 on the host signals by event flags.
     this.#contact = {
       version: fields.version,
       vpIndex: fields.targetVp,
       sint: namesTarget ? fields.messageSint : VMBUS_MESSAGE_SINT,
       vtl: namesTarget ? fields.messageVtl : 0,
+      interruptPageGpa: namesTarget ? 0n : INITIATE_CONTACT_V4.read(message).interruptPageGpa,
     };
     this.#disconnect();
   }
@@ -229,6 +233,7 @@ export class ControlPlane {
   #finishDisconnect(): void {
     if (this.#closing > 0) return;
     this.#disconnecting = false;
+    this.#effects.setInterruptPage(undefined);
     for (const gpadl of this.#gpadls.of()) this.#dropGpadl(gpadl);
     for (const channel of this.#channels.all) {
       this.#channels.releaseRelid(channel);
@@ -254,7 +259,10 @@ export class ControlPlane {
     }
     const known = (VMBUS_VERSIONS as readonly number[]).includes(contact.version);
     const supported = reachable && known && contact.version <= this.#maxVersion && contact.vtl === 0;
-    if (supported) this.#version = contact.version;
+    if (supported) {
+      this.#version = contact.version;
+      if (contact.interruptPageGpa !== 0n) this.#effects.setInterruptPage(contact.interruptPageGpa);
+    }
     const connectionId =
       contact.version >= VmbusVersion.WIN10_V5 ? VMBUS_MESSAGE_CONNECTION_ID_4 : contact.version;
     this.#effects.send(

@@ -55,7 +55,7 @@ export class FakePartition {
   /** What a bus in this partition stands on. */
   get serverDeps(): VmbusServerDeps {
     const { ports, work, timers, counters, faults } = this;
-    return { ports, work, timers, counters, faults, log: silentLogger };
+    return { ports, work, timers, counters, faults, log: silentLogger, dma: this.domain('vmbus') };
   }
 
   /** A device's domain that takes addresses as guest-physical. */
