@@ -388,6 +388,25 @@ describe('from outside', () => {
     await expect(runner.run()).rejects.toMatchObject({ code: 'NO_VPS' });
   });
 
+  it('serve leaves the work to a run that is under way, and takes over where that ends', async () => {
+    const { runner, work } = machine(new RealClock(), [
+      function* () {
+        for (;;) yield 100;
+      },
+    ]);
+    const end = runner.run();
+    const { promise: removed, resolve } = Promise.withResolvers<string>();
+    const chain = (left: number) => work.defer(() => (left > 0 ? chain(left - 1) : resolve('removed')));
+    chain(100);
+    expect(await runner.serve(removed)).toBe('removed');
+    const { promise: late, resolve: resolveLate } = Promise.withResolvers<string>();
+    const serving = runner.serve(late);
+    runner.stop();
+    expect(await end).toEqual({ reason: 'stopped' });
+    work.defer(() => resolveLate('late'));
+    expect(await serving).toBe('late');
+  });
+
   it('serve runs work while the partition does not', async () => {
     for (const clock of [new RealClock(), new VirtualClock()]) {
       const { runner, work } = machine(clock, [haltForever]);

@@ -66,7 +66,8 @@ export class PartitionRunner {
   readonly #idleNs: Counter;
   readonly #halts: Counter;
 
-  #running = false;
+  /** Resolves when the run that is under way ends. */
+  #ended: PromiseWithResolvers<void> | undefined;
   #end: PartitionEnd | undefined;
   #paused = false;
   #rested: PromiseWithResolvers<void> | undefined;
@@ -111,7 +112,7 @@ export class PartitionRunner {
 
   /** Whether {@link run} is under way. */
   get running(): boolean {
-    return this.#running;
+    return this.#ended !== undefined;
   }
 
   /** Whether VPs stand still, or are about to, until {@link resume}. */
@@ -124,9 +125,10 @@ export class PartitionRunner {
    * itself throws ends the run with that error.
    */
   async run(): Promise<PartitionEnd> {
-    if (this.#running) throw new KenshoError('ALREADY_RUNNING', 'the partition is running: stop it first');
+    if (this.running) throw new KenshoError('ALREADY_RUNNING', 'the partition is running: stop it first');
     if (this.#vps.length === 0) throw new KenshoError('NO_VPS', 'the partition has no VP: create one first');
-    this.#running = true;
+    const ended = Promise.withResolvers<void>();
+    this.#ended = ended;
     this.#end = undefined;
     this.#halted = 0;
     try {
@@ -150,16 +152,17 @@ export class PartitionRunner {
         }
       }
     } finally {
-      this.#running = false;
+      this.#ended = undefined;
       this.#current = undefined;
       this.#clock?.setSlice(undefined);
       this.#rested?.resolve();
+      ended.resolve();
     }
   }
 
   /** Ends the run after the current slice; the first end given is the one that counts. */
   end(end: PartitionEnd): void {
-    if (!this.#running) return;
+    if (!this.running) return;
     this.#end ??= end;
     this.resume();
   }
@@ -172,7 +175,7 @@ export class PartitionRunner {
   /** Lets VPs stand still; resolves when they do. Work is still served; a virtual clock stands still too. */
   async pause(): Promise<void> {
     this.#paused = true;
-    if (!this.#running) return;
+    if (!this.running) return;
     this.#rested ??= Promise.withResolvers<void>();
     this.#wake();
     await this.#rested.promise;
@@ -192,14 +195,15 @@ export class PartitionRunner {
    */
   async serve<T>(until: Promise<T>): Promise<T> {
     let settled = false;
-    const wake = () => {
+    const settle = () => {
       settled = true;
       this.#wake();
     };
-    until.then(wake, wake);
+    const settling = until.then(settle, settle);
     while (!settled) {
-      // A run that begins meanwhile does the work itself.
-      if (!this.#running && this.#work.run()) await nextEventLoopTurn();
+      // A run that is under way does the work itself.
+      if (this.#ended !== undefined) await Promise.race([settling, this.#ended.promise]);
+      else if (this.#work.run()) await nextEventLoopTurn();
       else await this.#work.wait(Number.POSITIVE_INFINITY);
     }
     return until;
