@@ -25,7 +25,11 @@ export interface BlockFile {
 }
 
 /** Reads a run of bytes into a buffer of its own. The caller has bounded the length. */
-export async function readBytes(file: BlockFile, offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
+export async function readBytes(
+  file: BlockFile,
+  offsetBytes: number,
+  lengthBytes: number,
+): Promise<Uint8Array> {
   const target = new Uint8Array(lengthBytes);
   await file.read(offsetBytes, [target]);
   return target;

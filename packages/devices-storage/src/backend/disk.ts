@@ -1,4 +1,10 @@
-import { type Clock, type ContributionPoint, contributionPoint, type Guid, type MaybePromise } from '@kensho/core';
+import {
+  type Clock,
+  type ContributionPoint,
+  contributionPoint,
+  type Guid,
+  type MaybePromise,
+} from '@kensho/core';
 
 /** What a disk is, beside its bytes. */
 export interface DiskInfo {

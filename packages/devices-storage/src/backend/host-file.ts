@@ -1,12 +1,12 @@
 import {
   close,
   fdatasync,
+  fstatSync,
   ftruncateSync,
   openSync,
   readSync,
   readv,
   readvSync,
-  fstatSync,
   statSync,
   writeSync,
   writev,
@@ -42,7 +42,13 @@ export class HostFile implements BlockFile {
   readonly #unlock: () => void;
   #sizeBytes: number;
 
-  private constructor(path: string, fd: number, sizeBytes: number, unlock: () => void, options: HostFileOptions) {
+  private constructor(
+    path: string,
+    fd: number,
+    sizeBytes: number,
+    unlock: () => void,
+    options: HostFileOptions,
+  ) {
     this.name = path;
     this.readOnly = options.readOnly ?? false;
     this.#fd = fd;
@@ -107,7 +113,9 @@ export class HostFile implements BlockFile {
 
   flush(): Promise<void> {
     return new Promise((resolve, reject) => {
-      fdatasync(this.#fd, (error) => (error === null ? resolve() : reject(hostError(this.name, 'flush', error))));
+      fdatasync(this.#fd, (error) =>
+        error === null ? resolve() : reject(hostError(this.name, 'flush', error)),
+      );
     });
   }
 
@@ -157,7 +165,10 @@ export class HostFile implements BlockFile {
   }
 
   #tooShort(neededBytes: number): KenshoError {
-    return badImage(this.name, `the file is ${this.#sizeBytes} bytes long, shorter than the ${neededBytes} needed`);
+    return badImage(
+      this.name,
+      `the file is ${this.#sizeBytes} bytes long, shorter than the ${neededBytes} needed`,
+    );
   }
 }
 
@@ -182,24 +193,40 @@ function hostCall<T>(path: string, what: string, call: () => T): T {
 function hostError(path: string, what: string, cause: NodeJS.ErrnoException): KenshoError {
   switch (cause.code) {
     case 'ENOENT':
-      return new KenshoError('DISK_NOT_FOUND', `${path}: no such file; check the path, or create the image first`, {
-        cause,
-      });
+      return new KenshoError(
+        'DISK_NOT_FOUND',
+        `${path}: no such file; check the path, or create the image first`,
+        {
+          cause,
+        },
+      );
     case 'EEXIST':
-      return new KenshoError('DISK_EXISTS', `${path}: exists already; remove it first or choose another path`, {
-        cause,
-      });
+      return new KenshoError(
+        'DISK_EXISTS',
+        `${path}: exists already; remove it first or choose another path`,
+        {
+          cause,
+        },
+      );
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return new KenshoError('HOST_IO', `${path}: not permitted (${cause.code}); change its permissions, or open it read-only`, {
-        cause,
-      });
+      return new KenshoError(
+        'HOST_IO',
+        `${path}: not permitted (${cause.code}); change its permissions, or open it read-only`,
+        {
+          cause,
+        },
+      );
     case 'ENOSPC':
     case 'EDQUOT':
-      return new KenshoError('HOST_IO', `${path}: ${what}: the host's disk is full (${cause.code}); free some space`, {
-        cause,
-      });
+      return new KenshoError(
+        'HOST_IO',
+        `${path}: ${what}: the host's disk is full (${cause.code}); free some space`,
+        {
+          cause,
+        },
+      );
     default:
       return new KenshoError('HOST_IO', `${path}: ${what} failed at the host: ${cause.message}`, { cause });
   }

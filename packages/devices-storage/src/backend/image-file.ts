@@ -2,7 +2,11 @@ import { rmSync } from 'node:fs';
 import { HostFile } from './host-file.ts';
 
 /** Opens an image file for as long as `use` takes. */
-export async function withFile<T>(path: string, readOnly: boolean, use: (file: HostFile) => Promise<T>): Promise<T> {
+export async function withFile<T>(
+  path: string,
+  readOnly: boolean,
+  use: (file: HostFile) => Promise<T>,
+): Promise<T> {
   const file = HostFile.open(path, { readOnly });
   try {
     return await use(file);

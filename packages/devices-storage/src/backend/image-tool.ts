@@ -115,7 +115,10 @@ async function copy(source: Disk, target: Disk, { onProgress, signal }: ConvertO
 function newFormat(path: string, id: string | undefined, formats: readonly DiskFormat[]): DiskFormat {
   const format = id === undefined ? formatByName(path, formats) : formatById(id, formats);
   if (format === undefined) {
-    throw new KenshoError('UNKNOWN_DISK_FORMAT', `${path}: its name belongs to no disk format; name the format`);
+    throw new KenshoError(
+      'UNKNOWN_DISK_FORMAT',
+      `${path}: its name belongs to no disk format; name the format`,
+    );
   }
   return format;
 }

@@ -41,7 +41,10 @@ export async function formatOf(
   const byContents = formats.find((format) => format.recognises(head, tail));
   const byName = formatByName(path, formats);
   if (byContents === undefined && byName === undefined) {
-    throw new KenshoError('UNKNOWN_DISK_FORMAT', `${path}: of no known format; name it, one of ${list(formats)}`);
+    throw new KenshoError(
+      'UNKNOWN_DISK_FORMAT',
+      `${path}: of no known format; name it, one of ${list(formats)}`,
+    );
   }
   if (byContents !== undefined && byName !== undefined && byContents !== byName) {
     throw new KenshoError(

@@ -19,7 +19,10 @@ export class ImageChain {
   with(path: string): ImageChain {
     const real = existsSync(path) ? realpathSync(path) : resolve(path);
     if (this.#paths.includes(real)) {
-      throw new KenshoError('DISK_PARENT_LOOP', `${path}: is its own ancestor; restore one of the images from a copy`);
+      throw new KenshoError(
+        'DISK_PARENT_LOOP',
+        `${path}: is its own ancestor; restore one of the images from a copy`,
+      );
     }
     if (this.#paths.length === MAX_CHAIN) {
       throw new KenshoError(
@@ -55,7 +58,10 @@ export function findParent(childPath: string, stored: readonly (string | undefin
 /** The paths to store in a child. */
 export function parentPaths(childPath: string, parentPath: string): { relative?: string; absolute?: string } {
   if (sep !== '\\' && parentPath.includes('\\')) {
-    throw new KenshoError('BAD_DISK_PATH', `${parentPath}: a child cannot name a path with a backslash; rename it`);
+    throw new KenshoError(
+      'BAD_DISK_PATH',
+      `${parentPath}: a child cannot name a path with a backslash; rename it`,
+    );
   }
   const path = relative(dirname(resolve(childPath)), resolve(parentPath));
   // On Windows there is no relative path to another drive, and absolute ones have a spelling that others understand.

@@ -15,9 +15,13 @@ export const rawFormat: DiskFormat = {
   open: (path, options) =>
     openRaw(HostFile.open(path, options), { id: guidOfPath(path), logicalSectorBytes: 512 }),
   async create(path, { sizeBytes = 0, logicalSectorBytes = 512, parent }) {
-    if (parent !== undefined) throw new KenshoError('BAD_DISK_SPEC', 'a raw image has no parent; use vhd or vhdx');
+    if (parent !== undefined)
+      throw new KenshoError('BAD_DISK_SPEC', 'a raw image has no parent; use vhd or vhdx');
     if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % logicalSectorBytes !== 0) {
-      throw new KenshoError('BAD_DISK_SPEC', `${sizeBytes} bytes are not whole sectors of ${logicalSectorBytes}`);
+      throw new KenshoError(
+        'BAD_DISK_SPEC',
+        `${sizeBytes} bytes are not whole sectors of ${logicalSectorBytes}`,
+      );
     }
     await createFile(path, async (file) => file.truncate(sizeBytes));
   },
@@ -55,7 +59,12 @@ async function openRaw(file: BlockFile, options: RawDiskOptions): Promise<RawDis
   }
 }
 
-function inspectRaw(format: string, path: string, sectorBytes: number, readOnly: boolean): Promise<DiskImageInfo> {
+function inspectRaw(
+  format: string,
+  path: string,
+  sectorBytes: number,
+  readOnly: boolean,
+): Promise<DiskImageInfo> {
   return withFile(path, true, async (file) => ({
     format,
     kind: 'raw',

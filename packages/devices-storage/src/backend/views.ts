@@ -53,7 +53,10 @@ export function checkedLength(disk: DiskInfo, offsetBytes: number, views: readon
 export function checkRange(disk: DiskInfo, offsetBytes: number, lengthBytes: number): void {
   const sector = disk.logicalSectorBytes;
   assert(offsetBytes % sector === 0 && lengthBytes % sector === 0, 'disk requests are whole sectors');
-  assert(offsetBytes >= 0 && offsetBytes + lengthBytes <= disk.sizeBytes, 'disk requests lie within the disk');
+  assert(
+    offsetBytes >= 0 && offsetBytes + lengthBytes <= disk.sizeBytes,
+    'disk requests lie within the disk',
+  );
 }
 
 /** Asserts that a disk may be changed. */

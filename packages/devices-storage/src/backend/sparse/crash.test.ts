@@ -86,7 +86,9 @@ async function work(disk: Disk, file: CrashFile, random: Random, blockBytes: num
         // Few places, so that blocks are shared, trimmed and written again; now and then a whole block.
         const whole = random.chance(0.1);
         const perBlock = blockBytes / CELL;
-        const first = whole ? random.below(4) * perBlock : random.below(6) * Math.floor(cells / 6) + random.below(8);
+        const first = whole
+          ? random.below(4) * perBlock
+          : random.below(6) * Math.floor(cells / 6) + random.below(8);
         const count = whole ? perBlock : 1 + random.below(6);
         value = (value % 250) + 1;
         const data = new Uint8Array(count * CELL).fill(value);
@@ -136,7 +138,12 @@ async function crashRun(kind: ImageKind, seed: number, withParent: boolean): Pro
     // A second failure while the first is being put right.
     const recovery = new CrashFile(after, random);
     await openAndClose(image, recovery);
-    await expectSound(image, recovery.crashAt(random.below(recovery.time + 1), random), allowed, `${context}, twice`);
+    await expectSound(
+      image,
+      recovery.crashAt(random.below(recovery.time + 1), random),
+      allowed,
+      `${context}, twice`,
+    );
     await expectSound(image, after, allowed, context);
   }
 }
@@ -162,7 +169,11 @@ async function expectSound(
   expect(await image.check(file), context).toEqual([]);
   const again = await image.open(file);
   const isNew = (cell: number) => cell >= first && cell < first + 3;
-  await expectAllowed(again, (cell) => (isNew(cell) ? new Set([0xab]) : allowed(cell)), `${context}, reopened`);
+  await expectAllowed(
+    again,
+    (cell) => (isNew(cell) ? new Set([0xab]) : allowed(cell)),
+    `${context}, reopened`,
+  );
 }
 
 async function filled(kind: ImageKind, sizeBytes: number): Promise<TestImage> {
@@ -174,10 +185,14 @@ async function filled(kind: ImageKind, sizeBytes: number): Promise<TestImage> {
 }
 
 describe.each([vhdxKind, vhdKind])('$name after a power failure or a kill at any moment', (kind) => {
-  it.each([false, true])('opens with what was flushed; parent: %s', { timeout: 60_000 }, async (withParent) => {
-    await fc.assert(
-      fc.asyncProperty(fc.integer(), (seed) => crashRun(kind, seed, withParent)),
-      { numRuns: 6, endOnFailure: true },
-    );
-  });
+  it.each([false, true])(
+    'opens with what was flushed; parent: %s',
+    { timeout: 60_000 },
+    async (withParent) => {
+      await fc.assert(
+        fc.asyncProperty(fc.integer(), (seed) => crashRun(kind, seed, withParent)),
+        { numRuns: 6, endOnFailure: true },
+      );
+    },
+  );
 });

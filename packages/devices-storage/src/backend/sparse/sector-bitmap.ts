@@ -25,7 +25,8 @@ export class SectorBitmap {
     while (length < available && this.#get(page, bit + length) === first) {
       const whole = first === 1 ? 0xff : 0;
       // Eight sectors at a time where the run passes whole bytes.
-      if ((bit + length) % 8 === 0 && length + 8 <= available && page[(bit + length) >> 3] === whole) length += 8;
+      if ((bit + length) % 8 === 0 && length + 8 <= available && page[(bit + length) >> 3] === whole)
+        length += 8;
       else length++;
     }
     return first === 1 ? length : -length;
@@ -56,7 +57,11 @@ export class SectorBitmap {
     return (page[bit >> 3] >> ((bit & 7) ^ this.#flip)) & 1;
   }
 
-  #place(baseBytes: number, firstBit: number, count: number): { pageOffset: number; bit: number; available: number } {
+  #place(
+    baseBytes: number,
+    firstBit: number,
+    count: number,
+  ): { pageOffset: number; bit: number; available: number } {
     const at = baseBytes + Math.floor(firstBit / 8);
     const pageOffset = at - (at % this.#pages.pageBytes);
     const bit = (at - pageOffset) * 8 + (firstBit % 8);

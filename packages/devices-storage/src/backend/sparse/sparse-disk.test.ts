@@ -103,13 +103,17 @@ describe.each([vhdxKind, vhdKind])('$name', (kind) => {
     const image = await kind.create(kind.blockBytes * 4);
     const file = new CrashFile(image.file, new Random(7));
     const disk = await image.open(file);
-    const writes = Array.from({ length: 32 }, (_, i) => disk.write(i * 4096, [new Uint8Array(4096).fill(i + 1)]));
+    const writes = Array.from({ length: 32 }, (_, i) =>
+      disk.write(i * 4096, [new Uint8Array(4096).fill(i + 1)]),
+    );
     await Promise.all(writes);
     const grown = file.sizeBytes - image.file.sizeBytes;
     expect(grown).toBeLessThan(2 * kind.blockBytes);
     const got = new Uint8Array(32 * 4096);
     await disk.read(0, [got]);
-    expect(Array.from({ length: 32 }, (_, i) => got[i * 4096])).toEqual(Array.from({ length: 32 }, (_, i) => i + 1));
+    expect(Array.from({ length: 32 }, (_, i) => got[i * 4096])).toEqual(
+      Array.from({ length: 32 }, (_, i) => i + 1),
+    );
     await disk.close();
   });
 

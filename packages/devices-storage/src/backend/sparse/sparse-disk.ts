@@ -192,7 +192,12 @@ export class SparseDisk implements Disk {
     offsetBytes: number,
     lengthBytes: number,
     views: readonly Uint8Array[],
-    visit: (block: number, within: number, length: number, views: readonly Uint8Array[]) => MaybePromise<void>,
+    visit: (
+      block: number,
+      within: number,
+      length: number,
+      views: readonly Uint8Array[],
+    ) => MaybePromise<void>,
   ): MaybePromise<void> {
     const { blockBytes } = this.#layout;
     let block = Math.floor(offsetBytes / blockBytes);
@@ -218,7 +223,12 @@ export class SparseDisk implements Disk {
     if (pending.length > 0) return allEnded(pending);
   }
 
-  #readBlock(block: number, within: number, length: number, views: readonly Uint8Array[]): MaybePromise<void> {
+  #readBlock(
+    block: number,
+    within: number,
+    length: number,
+    views: readonly Uint8Array[],
+  ): MaybePromise<void> {
     const layout = this.#layout;
     switch (layout.state(block)) {
       case BlockState.FULL:
@@ -243,7 +253,12 @@ export class SparseDisk implements Disk {
     return read;
   }
 
-  async #readPartial(block: number, within: number, length: number, views: readonly Uint8Array[]): Promise<void> {
+  async #readPartial(
+    block: number,
+    within: number,
+    length: number,
+    views: readonly Uint8Array[],
+  ): Promise<void> {
     const layout = this.#layout;
     const sectorBytes = this.logicalSectorBytes;
     const cursor = new ViewCursor(views);
@@ -258,7 +273,12 @@ export class SparseDisk implements Disk {
     }
   }
 
-  #writeBlock(block: number, within: number, length: number, views: readonly Uint8Array[]): MaybePromise<void> {
+  #writeBlock(
+    block: number,
+    within: number,
+    length: number,
+    views: readonly Uint8Array[],
+  ): MaybePromise<void> {
     const layout = this.#layout;
     if (this.#writing && layout.state(block) === BlockState.FULL) {
       return this.#file.write(layout.dataOffset(block) + within, views);
@@ -310,7 +330,10 @@ export class SparseDisk implements Disk {
       if (layout.state(block) < BlockState.FULL) layout.space.giveBack(place.offsetBytes);
       throw error;
     }
-    assert(layout.dataOffset(block) === layout.dataOffsetIn(place.offsetBytes), 'the block is where its data went');
+    assert(
+      layout.dataOffset(block) === layout.dataOffsetIn(place.offsetBytes),
+      'the block is where its data went',
+    );
     if (partial) {
       await layout.markPresent(block, within / this.logicalSectorBytes, length / this.logicalSectorBytes);
     }

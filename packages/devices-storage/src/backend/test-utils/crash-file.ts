@@ -1,5 +1,5 @@
 import type { BlockFile } from '../block-file.ts';
-import { MemoryFile } from '../memory-file.ts';
+import type { MemoryFile } from '../memory-file.ts';
 import { viewsLength } from '../views.ts';
 import type { Random } from './random.ts';
 
@@ -106,7 +106,9 @@ export class CrashFile implements BlockFile {
       .filter(({ ended }) => ended <= time)
       .reduce((latest, { began }) => Math.max(latest, began), 0);
     const image = this.#initial.clone('after the crash');
-    const byEnd = this.#changes.filter(({ began }) => began <= time).sort((a, b) => a.ended - b.ended || a.began - b.began);
+    const byEnd = this.#changes
+      .filter(({ began }) => began <= time)
+      .sort((a, b) => a.ended - b.ended || a.began - b.began);
     for (const change of byEnd) {
       const durable = change.ended <= flushedUntil;
       if (change.kind === 'truncate') {
@@ -126,7 +128,9 @@ export class CrashFile implements BlockFile {
   /** The file as a killed process leaves it: the host has everything that ended, and parts of what had begun. */
   killAt(time: number, random: Random): MemoryFile {
     const image = this.#initial.clone('after the kill');
-    for (const change of this.#changes.filter(({ began }) => began <= time).sort((a, b) => a.ended - b.ended)) {
+    for (const change of this.#changes
+      .filter(({ began }) => began <= time)
+      .sort((a, b) => a.ended - b.ended)) {
       if (change.kind === 'truncate') image.truncate(change.offsetBytes);
       else if (change.ended <= time || random.chance(0.5)) image.write(change.offsetBytes, [change.data]);
     }

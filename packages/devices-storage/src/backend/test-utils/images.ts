@@ -31,7 +31,8 @@ export const vhdxKind: ImageKind = {
   name: 'VHDX',
   blockBytes: 1 << 20,
   async create(sizeBytes, parent) {
-    const openParent = async () => openVhdx(frozen(parent), { openParent: parentOf.get(parent as TestImage) });
+    const openParent = async () =>
+      openVhdx(frozen(parent), { openParent: parentOf.get(parent as TestImage) });
     const locator =
       parent === undefined
         ? undefined
@@ -52,7 +53,8 @@ export const vhdKind: ImageKind = {
   name: 'VHD',
   blockBytes: 512 * 1024,
   async create(sizeBytes, parent) {
-    const openParent = async () => openVhd(frozen(parent), { openParent: vhdParentOf.get(parent as TestImage) });
+    const openParent = async () =>
+      openVhd(frozen(parent), { openParent: vhdParentOf.get(parent as TestImage) });
     const opened = parent && (await openParent());
     const locator = opened && {
       uniqueId: opened.uniqueId,
@@ -60,7 +62,13 @@ export const vhdKind: ImageKind = {
       relativePath: '.\\parent.vhd',
     };
     const file = new MemoryFile(0, { name: 'test.vhd' });
-    await createVhd(file, { sizeBytes, blockBytes: this.blockBytes, newGuid, nowMs: () => 1e12, parent: locator });
+    await createVhd(file, {
+      sizeBytes,
+      blockBytes: this.blockBytes,
+      newGuid,
+      nowMs: () => 1e12,
+      parent: locator,
+    });
     const image: TestImage = {
       file,
       open: async (other) => (await openVhd(other, { openParent })).disk,

@@ -23,7 +23,10 @@ export async function checkVhd(file: BlockFile): Promise<{ problems: string[]; r
     return { problems, repaired };
   }
   const { header, table } = blocks;
-  problems.push(...table.validate(header, file.sizeBytes, MAX_PROBLEMS), ...overlaps(blocks).slice(0, MAX_PROBLEMS));
+  problems.push(
+    ...table.validate(header, file.sizeBytes, MAX_PROBLEMS),
+    ...overlaps(blocks).slice(0, MAX_PROBLEMS),
+  );
   for (const place of footer.missing) {
     if (file.readOnly || problems.length > 0) {
       problems.push(`the footer at the ${place} is missing or damaged`);

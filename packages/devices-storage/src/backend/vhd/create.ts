@@ -35,13 +35,26 @@ export async function createVhd(file: BlockFile, spec: VhdSpec): Promise<void> {
   const { sizeBytes, parent } = spec;
   const blockBytes = spec.blockBytes ?? DEFAULT_BLOCK_BYTES;
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes > MAX_DISK_BYTES) {
-    throw new KenshoError('BAD_DISK_SPEC', `a VHD has a size up to 2040 GiB, not ${sizeBytes} bytes; use VHDX beyond`);
+    throw new KenshoError(
+      'BAD_DISK_SPEC',
+      `a VHD has a size up to 2040 GiB, not ${sizeBytes} bytes; use VHDX beyond`,
+    );
   }
   if (sizeBytes % SECTOR_BYTES !== 0) {
-    throw new KenshoError('BAD_DISK_SPEC', `${sizeBytes} bytes are not whole sectors; round up to a multiple of 512`);
+    throw new KenshoError(
+      'BAD_DISK_SPEC',
+      `${sizeBytes} bytes are not whole sectors; round up to a multiple of 512`,
+    );
   }
-  if (blockBytes < MIN_BLOCK_BYTES || blockBytes > MAX_BLOCK_BYTES || !Number.isInteger(Math.log2(blockBytes))) {
-    throw new KenshoError('BAD_DISK_SPEC', `a VHD has blocks of 512 KiB to 256 MiB, a power of two, not ${blockBytes}`);
+  if (
+    blockBytes < MIN_BLOCK_BYTES ||
+    blockBytes > MAX_BLOCK_BYTES ||
+    !Number.isInteger(Math.log2(blockBytes))
+  ) {
+    throw new KenshoError(
+      'BAD_DISK_SPEC',
+      `a VHD has blocks of 512 KiB to 256 MiB, a power of two, not ${blockBytes}`,
+    );
   }
   const fixed = spec.fixed === true && parent === undefined;
   const footer = encodeFooter({
@@ -56,7 +69,9 @@ export async function createVhd(file: BlockFile, spec: VhdSpec): Promise<void> {
     await file.write(sizeBytes, [footer]);
   } else {
     const tableEntries = Math.ceil(sizeBytes / blockBytes);
-    const table = new Uint8Array(Math.ceil((tableEntries * BAT_ENTRY_BYTES) / SECTOR_BYTES) * SECTOR_BYTES).fill(0xff);
+    const table = new Uint8Array(
+      Math.ceil((tableEntries * BAT_ENTRY_BYTES) / SECTOR_BYTES) * SECTOR_BYTES,
+    ).fill(0xff);
     const { header, paths } = encodeDynamicHeader(
       { tableOffset: TABLE_OFFSET, tableEntries, blockBytes, parent },
       TABLE_OFFSET + table.length,

@@ -50,7 +50,8 @@ export async function readDynamicHeader(file: BlockFile, footer: VhdFooter): Pro
   }
   const source = await readBytes(file, headerOffset, DYNAMIC_HEADER_BYTES);
   const header = DynamicHeader.read(source);
-  if (ascii(header.Cookie) !== DYNAMIC_HEADER_COOKIE) throw badImage(file.name, 'it has no VHD dynamic disk header');
+  if (ascii(header.Cookie) !== DYNAMIC_HEADER_COOKIE)
+    throw badImage(file.name, 'it has no VHD dynamic disk header');
   if (header.Checksum !== checksum(source, DynamicHeader.offsetOf('Checksum'))) {
     throw badImage(file.name, 'the checksum of its VHD dynamic disk header is wrong');
   }
@@ -60,7 +61,10 @@ export async function readDynamicHeader(file: BlockFile, footer: VhdFooter): Pro
   }
   const needed = Math.ceil(footer.sizeBytes / blockBytes);
   if (header.MaxTableEntries < needed || needed > MAX_TABLE_ENTRIES) {
-    throw badImage(file.name, `its VHD block allocation table has ${header.MaxTableEntries} entries, not ${needed}`);
+    throw badImage(
+      file.name,
+      `its VHD block allocation table has ${header.MaxTableEntries} entries, not ${needed}`,
+    );
   }
   const tableOffset = Number(header.TableOffset);
   // As much of the table as the disk needs; the rest stands for nothing.
@@ -92,7 +96,10 @@ async function readPaths(
   const byPlatform = new Map<string, string>();
   let endBytes = 0;
   for (let index = 0; index < PARENT_LOCATOR_COUNT; index++) {
-    const entry = ParentLocatorEntry.read(header, PARENT_LOCATORS_OFFSET + index * ParentLocatorEntry.sizeBytes);
+    const entry = ParentLocatorEntry.read(
+      header,
+      PARENT_LOCATORS_OFFSET + index * ParentLocatorEntry.sizeBytes,
+    );
     const platform = ascii(entry.PlatformCode);
     const offset = Number(entry.PlatformDataOffset);
     const length = entry.PlatformDataLength;

@@ -85,7 +85,9 @@ export async function readFooter(file: BlockFile): Promise<FoundFooter> {
 }
 
 function isValidFooter(sector: Uint8Array): boolean {
-  return hasFooterCookie(sector) && Footer.read(sector).Checksum === checksum(sector, Footer.offsetOf('Checksum'));
+  return (
+    hasFooterCookie(sector) && Footer.read(sector).Checksum === checksum(sector, Footer.offsetOf('Checksum'))
+  );
 }
 
 function decode(name: string, source: Uint8Array): VhdFooter {

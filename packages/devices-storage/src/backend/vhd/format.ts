@@ -1,5 +1,5 @@
-import type { DiskFormat, DiskImageCheck, DiskImageInfo, DiskImageSpec, DiskOpenOptions } from '../disk.ts';
 import { KenshoError } from '@kensho/core';
+import type { DiskFormat, DiskImageCheck, DiskImageInfo, DiskImageSpec, DiskOpenOptions } from '../disk.ts';
 import { HostFile } from '../host-file.ts';
 import { createFile, withFile } from '../image-file.ts';
 import { findParent, ImageChain, parentPaths } from '../parent-path.ts';

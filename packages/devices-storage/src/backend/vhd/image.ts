@@ -72,7 +72,8 @@ async function openParent(
   options: VhdOpenOptions,
 ): Promise<Disk | undefined> {
   if (header.parent === undefined) return undefined;
-  if (options.openParent === undefined) throw badImage(name, 'it is a differencing image', 'say where its parent is');
+  if (options.openParent === undefined)
+    throw badImage(name, 'it is a differencing image', 'say where its parent is');
   const { disk, uniqueId } = await options.openParent(header.parent);
   if (uniqueId !== header.parent.uniqueId) {
     await disk.close();

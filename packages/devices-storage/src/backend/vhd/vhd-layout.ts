@@ -50,7 +50,9 @@ export class VhdTable {
       if (offset < 0) continue;
       if (offset < FOOTER_BYTES) problems.push(`block ${block} points into the footer's copy`);
       else if (offset + lengthBytes > fileBytes) {
-        problems.push(`block ${block} points to ${offset + lengthBytes}, beyond the file's ${fileBytes} bytes`);
+        problems.push(
+          `block ${block} points to ${offset + lengthBytes}, beyond the file's ${fileBytes} bytes`,
+        );
       }
     }
     return problems;
@@ -133,7 +135,10 @@ export class VhdLayout implements BlockLayout {
     this.#table.set(block, placeBytes);
     const at = block * BAT_ENTRY_BYTES;
     const start = at - (at % SECTOR_BYTES);
-    this.pages.changed(this.#table.offsetBytes + start, this.#table.bytes.subarray(start, start + SECTOR_BYTES));
+    this.pages.changed(
+      this.#table.offsetBytes + start,
+      this.#table.bytes.subarray(start, start + SECTOR_BYTES),
+    );
   }
 
   unmap(): void {

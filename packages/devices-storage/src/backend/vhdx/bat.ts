@@ -66,12 +66,20 @@ export class Bat {
   /** Reads the table; {@link validate} looks at its entries. */
   static async read(file: BlockFile, region: Extent, metadata: VhdxMetadata): Promise<Bat> {
     const geometry = new BatGeometry(metadata);
-    const lengthBytes = Math.ceil((geometry.entryCount * BAT_ENTRY_BYTES) / LOG_SECTOR_BYTES) * LOG_SECTOR_BYTES;
+    const lengthBytes =
+      Math.ceil((geometry.entryCount * BAT_ENTRY_BYTES) / LOG_SECTOR_BYTES) * LOG_SECTOR_BYTES;
     if (lengthBytes > region.lengthBytes) {
-      throw badImage(file.name, `the VHDX BAT has no room for the ${geometry.entryCount} entries of this disk`);
+      throw badImage(
+        file.name,
+        `the VHDX BAT has no room for the ${geometry.entryCount} entries of this disk`,
+      );
     }
     if (lengthBytes > MAX_BAT_BYTES) {
-      throw unsupportedImage(file.name, `its BAT takes ${lengthBytes} bytes`, 'convert it to a larger block size');
+      throw unsupportedImage(
+        file.name,
+        `its BAT takes ${lengthBytes} bytes`,
+        'convert it to a larger block size',
+      );
     }
     return new Bat(geometry, region.offsetBytes, await readBytes(file, region.offsetBytes, lengthBytes));
   }
@@ -89,7 +97,11 @@ export class Bat {
 
   set(index: number, state: number, offsetBytes: number): void {
     const offsetMib = offsetBytes / MIB;
-    this.#data.setUint32(index * BAT_ENTRY_BYTES, (offsetMib % LOW_OFFSETS) * 2 ** OFFSET_SHIFT + state, true);
+    this.#data.setUint32(
+      index * BAT_ENTRY_BYTES,
+      (offsetMib % LOW_OFFSETS) * 2 ** OFFSET_SHIFT + state,
+      true,
+    );
     this.#data.setUint32(index * BAT_ENTRY_BYTES + 4, Math.floor(offsetMib / LOW_OFFSETS), true);
   }
 
@@ -115,7 +127,8 @@ export class Bat {
       if (extent.offsetBytes < MIB) {
         if (!say(`BAT entry ${index} points into the header`)) return problems;
       } else if (end > fileBytes) {
-        if (!say(`BAT entry ${index} points to ${end}, beyond the file's ${fileBytes} bytes`)) return problems;
+        if (!say(`BAT entry ${index} points to ${end}, beyond the file's ${fileBytes} bytes`))
+          return problems;
       }
       if (payload && this.state(index) === PAYLOAD_BLOCK_PARTIALLY_PRESENT) {
         const block = index - Math.floor(index / (geometry.chunkRatio + 1));

@@ -21,7 +21,8 @@ export async function checkVhdx(file: BlockFile, newGuid: () => Guid): Promise<C
   const repaired: string[] = [];
   const structures = await readStructures(file, newGuid);
   const { headers, regions } = structures;
-  if (structures.replayedEntries > 0) repaired.push(`replayed ${structures.replayedEntries} entries of the log`);
+  if (structures.replayedEntries > 0)
+    repaired.push(`replayed ${structures.replayedEntries} entries of the log`);
   if (headers.invalid.length > 0 || regions.invalid.length > 0) {
     if (file.readOnly) {
       if (headers.invalid.length > 0) problems.push('one of the two headers is damaged');
@@ -42,7 +43,8 @@ async function renewCopies(
   repaired: string[],
 ): Promise<void> {
   await headers.update({ fileWriteGuid: newGuid(), logGuid: NULL_GUID });
-  for (const offset of headers.invalid) repaired.push(`renewed header ${HEADER_OFFSETS.indexOf(offset as never) + 1}`);
+  for (const offset of headers.invalid)
+    repaired.push(`renewed header ${HEADER_OFFSETS.indexOf(offset as never) + 1}`);
   for (const offset of regions.invalid) {
     await file.write(offset, [regions.table]);
     repaired.push(`renewed region table ${REGION_TABLE_OFFSETS.indexOf(offset as never) + 1}`);

@@ -66,7 +66,10 @@ export async function createVhdx(file: BlockFile, spec: VhdxSpec): Promise<void>
   const geometry = new BatGeometry(metadata);
   const batBytes = Math.ceil((geometry.entryCount * BAT_ENTRY_BYTES) / MIB) * MIB;
   if (batBytes > MAX_BAT_BYTES) {
-    throw new KenshoError('BAD_DISK_SPEC', `${spec.sizeBytes} bytes are too many for blocks of ${blockBytes}; take larger ones`);
+    throw new KenshoError(
+      'BAD_DISK_SPEC',
+      `${spec.sizeBytes} bytes are too many for blocks of ${blockBytes}; take larger ones`,
+    );
   }
   const bat = { offsetBytes: BAT_OFFSET, lengthBytes: batBytes };
   const dataOffset = BAT_OFFSET + batBytes;
@@ -94,7 +97,9 @@ export async function createVhdx(file: BlockFile, spec: VhdxSpec): Promise<void>
   await file.flush();
 }
 
-function checkSpec(spec: Required<Pick<VhdxSpec, 'sizeBytes' | 'blockBytes' | 'logicalSectorBytes' | 'physicalSectorBytes'>>): void {
+function checkSpec(
+  spec: Required<Pick<VhdxSpec, 'sizeBytes' | 'blockBytes' | 'logicalSectorBytes' | 'physicalSectorBytes'>>,
+): void {
   const { sizeBytes, blockBytes, logicalSectorBytes, physicalSectorBytes } = spec;
   const refuse = (message: string) => {
     throw new KenshoError('BAD_DISK_SPEC', message);
@@ -106,9 +111,15 @@ function checkSpec(spec: Required<Pick<VhdxSpec, 'sizeBytes' | 'blockBytes' | 'l
     refuse(`a VHDX has a size up to 64 TiB, not ${sizeBytes} bytes`);
   }
   if (sizeBytes % logicalSectorBytes !== 0) {
-    refuse(`${sizeBytes} bytes are not a multiple of the sector size; round up to whole ${logicalSectorBytes} bytes`);
+    refuse(
+      `${sizeBytes} bytes are not a multiple of the sector size; round up to whole ${logicalSectorBytes} bytes`,
+    );
   }
-  if (blockBytes < MIN_BLOCK_BYTES || blockBytes > MAX_BLOCK_BYTES || !Number.isInteger(Math.log2(blockBytes))) {
+  if (
+    blockBytes < MIN_BLOCK_BYTES ||
+    blockBytes > MAX_BLOCK_BYTES ||
+    !Number.isInteger(Math.log2(blockBytes))
+  ) {
     refuse(`a VHDX has blocks of 1 to 256 MiB, a power of two, not ${blockBytes} bytes`);
   }
 }
@@ -121,7 +132,8 @@ async function writeFixedBat(
 ): Promise<void> {
   const entries = new BigUint64Array(geometry.entryCount);
   for (let block = 0; block < geometry.payloadBlocks; block++) {
-    entries[geometry.payloadIndex(block)] = BigInt(dataOffset + block * blockBytes) | BigInt(PAYLOAD_BLOCK_FULLY_PRESENT);
+    entries[geometry.payloadIndex(block)] =
+      BigInt(dataOffset + block * blockBytes) | BigInt(PAYLOAD_BLOCK_FULLY_PRESENT);
   }
   await file.write(BAT_OFFSET, [new Uint8Array(entries.buffer)]);
 }

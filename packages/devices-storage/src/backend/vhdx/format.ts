@@ -71,7 +71,8 @@ function inspect(path: string): Promise<DiskImageInfo> {
     const creator = new TextDecoder('utf-16le').decode(await readBytes(file, 8, 512));
     return {
       format: 'vhdx',
-      kind: metadata.parent !== undefined ? 'differencing' : metadata.leaveBlocksAllocated ? 'fixed' : 'dynamic',
+      kind:
+        metadata.parent !== undefined ? 'differencing' : metadata.leaveBlocksAllocated ? 'fixed' : 'dynamic',
       sizeBytes: metadata.sizeBytes,
       fileSizeBytes: file.sizeBytes,
       logicalSectorBytes: metadata.logicalSectorBytes,

@@ -70,7 +70,8 @@ async function openParent(
   options: VhdxOpenOptions,
 ): Promise<Disk | undefined> {
   if (metadata.parent === undefined) return undefined;
-  if (options.openParent === undefined) throw badImage(name, 'it is a differencing image', 'say where its parent is');
+  if (options.openParent === undefined)
+    throw badImage(name, 'it is a differencing image', 'say where its parent is');
   const { disk, dataWriteGuid } = await options.openParent(metadata.parent);
   const refuse = async (code: string, message: string): Promise<never> => {
     await disk.close();
@@ -83,7 +84,10 @@ async function openParent(
     );
   }
   if (disk.logicalSectorBytes !== metadata.logicalSectorBytes) {
-    return await refuse('DISK_PARENT_MISMATCH', 'its parent has another sector size; restore the right parent');
+    return await refuse(
+      'DISK_PARENT_MISMATCH',
+      'its parent has another sector size; restore the right parent',
+    );
   }
   return disk;
 }

@@ -56,13 +56,19 @@ const MAX_ZEROED_BYTES = 2 ** 30;
  */
 export async function replayLog(file: BlockFile, place: LogPlace): Promise<number> {
   if (place.logLength > MAX_LOG_BYTES) {
-    throw unsupportedImage(file.name, `its log has ${place.logLength} bytes`, 'open it once with the program that wrote it');
+    throw unsupportedImage(
+      file.name,
+      `its log has ${place.logLength} bytes`,
+      'open it once with the program that wrote it',
+    );
   }
-  if (place.logOffset + place.logLength > file.sizeBytes) throw badImage(file.name, 'the file ends before its VHDX log');
+  if (place.logOffset + place.logLength > file.sizeBytes)
+    throw badImage(file.name, 'the file ends before its VHDX log');
   const log = await readBytes(file, place.logOffset, place.logLength);
   const sequence = new LogScan(file.name, log, place.logGuid).activeSequence();
   const head = sequence.at(-1);
-  if (head === undefined) throw badImage(file.name, 'no part of the VHDX log is valid, so pending changes are lost');
+  if (head === undefined)
+    throw badImage(file.name, 'no part of the VHDX log is valid, so pending changes are lost');
   if (head.flushedFileOffset > file.sizeBytes) {
     throw badImage(file.name, `the file was ${head.flushedFileOffset} bytes long and has been truncated`);
   }
@@ -215,7 +221,8 @@ function parseWrites(source: Uint8Array, count: number, sequenceNumber: bigint):
     const at = LogEntryHeader.sizeBytes + index * LOG_DESCRIPTOR_BYTES;
     const descriptor = LogDescriptor.read(source, at);
     const offsetBytes = Number(descriptor.FileOffset);
-    if (descriptor.SequenceNumber !== sequenceNumber || offsetBytes % LOG_SECTOR_BYTES !== 0) return undefined;
+    if (descriptor.SequenceNumber !== sequenceNumber || offsetBytes % LOG_SECTOR_BYTES !== 0)
+      return undefined;
     if (descriptor.Signature === ZERO_DESCRIPTOR_SIGNATURE) {
       const zeroBytes = Number(new DataView(descriptor.LeadingBytes.buffer).getBigUint64(0, true));
       if (zeroBytes % LOG_SECTOR_BYTES !== 0) return undefined;
@@ -265,7 +272,10 @@ export function encodeLogEntry(fields: LogEntryFields, pages: readonly MetadataP
     LastFileOffset: BigInt(fields.lastFileOffset),
   });
   pages.forEach(({ offsetBytes, bytes }, index) => {
-    assert(bytes.length === LOG_SECTOR_BYTES && offsetBytes % LOG_SECTOR_BYTES === 0, 'a page is one log sector');
+    assert(
+      bytes.length === LOG_SECTOR_BYTES && offsetBytes % LOG_SECTOR_BYTES === 0,
+      'a page is one log sector',
+    );
     LogDescriptor.write(
       entry,
       {
@@ -329,7 +339,10 @@ export class LogWriter {
     const { logGuid, logLength, logOffset } = this.#place;
     const lengthBytes = (descriptorSectors(pages.length) + pages.length) * LOG_SECTOR_BYTES;
     const at = this.#at + lengthBytes <= logLength ? this.#at : 0;
-    const entry = encodeLogEntry({ ...fields, logGuid, tail: at, sequenceNumber: this.#sequenceNumber }, pages);
+    const entry = encodeLogEntry(
+      { ...fields, logGuid, tail: at, sequenceNumber: this.#sequenceNumber },
+      pages,
+    );
     await this.#file.write(logOffset + at, [entry]);
     this.#sequenceNumber++;
     this.#at = at + lengthBytes;

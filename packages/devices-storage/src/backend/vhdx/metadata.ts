@@ -54,10 +54,14 @@ const KNOWN_ITEMS: ReadonlySet<Guid> = new Set([
 
 /** Reads and checks the metadata region. */
 export async function readMetadata(file: BlockFile, region: Extent): Promise<VhdxMetadata> {
-  if (region.lengthBytes < METADATA_TABLE_BYTES) throw badImage(file.name, 'the VHDX metadata region is too small');
+  if (region.lengthBytes < METADATA_TABLE_BYTES)
+    throw badImage(file.name, 'the VHDX metadata region is too small');
   const table = await readBytes(file, region.offsetBytes, METADATA_TABLE_BYTES);
   const header = MetadataTableHeader.read(table);
-  if (String.fromCharCode(...header.Signature) !== METADATA_SIGNATURE || header.EntryCount > MAX_TABLE_ENTRIES) {
+  if (
+    String.fromCharCode(...header.Signature) !== METADATA_SIGNATURE ||
+    header.EntryCount > MAX_TABLE_ENTRIES
+  ) {
     throw badImage(file.name, 'the VHDX metadata table is damaged');
   }
   const items = new Map<Guid, Extent>();
@@ -106,7 +110,9 @@ export async function readMetadata(file: BlockFile, region: Extent): Promise<Vhd
   if (sizeBytes === 0 || sizeBytes % logicalSectorBytes !== 0 || sizeBytes > MAX_DISK_BYTES) {
     throw badImage(file.name, `a VHDX disk size of ${sizeBytes} bytes is not allowed`);
   }
-  const diskId = VirtualDiskId.read(await readItem(VIRTUAL_DISK_ID_ITEM, 'virtual disk id', 16)).VirtualDiskId;
+  const diskId = VirtualDiskId.read(
+    await readItem(VIRTUAL_DISK_ID_ITEM, 'virtual disk id', 16),
+  ).VirtualDiskId;
   const parent =
     (parameters.Flags & HAS_PARENT) !== 0
       ? decodeParentLocator(file.name, await readItem(PARENT_LOCATOR_ITEM, 'parent locator', 20))
@@ -125,7 +131,8 @@ export async function readMetadata(file: BlockFile, region: Extent): Promise<Vhd
 /** The used beginning of a new image's metadata region. */
 export function encodeMetadata(metadata: VhdxMetadata): Uint8Array {
   const flags =
-    (metadata.leaveBlocksAllocated ? LEAVE_BLOCK_ALLOCATED : 0) | (metadata.parent === undefined ? 0 : HAS_PARENT);
+    (metadata.leaveBlocksAllocated ? LEAVE_BLOCK_ALLOCATED : 0) |
+    (metadata.parent === undefined ? 0 : HAS_PARENT);
   const disk = METADATA_IS_VIRTUAL_DISK | METADATA_IS_REQUIRED;
   const items: { id: Guid; flags: number; data: Uint8Array }[] = [
     {

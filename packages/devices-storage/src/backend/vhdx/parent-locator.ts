@@ -14,7 +14,11 @@ export interface ParentLocator {
 export function decodeParentLocator(name: string, item: Uint8Array): ParentLocator {
   const header = ParentLocatorHeader.read(item);
   if (header.LocatorType !== VHDX_LOCATOR_TYPE) {
-    throw unsupportedImage(name, `its parent is of type ${header.LocatorType}, not VHDX`, 'convert it to a VHDX of its own');
+    throw unsupportedImage(
+      name,
+      `its parent is of type ${header.LocatorType}, not VHDX`,
+      'convert it to a VHDX of its own',
+    );
   }
   const text = (offset: number, length: number) => {
     if (offset + length > item.length) throw badImage(name, 'the VHDX parent locator is damaged');
@@ -23,7 +27,8 @@ export function decodeParentLocator(name: string, item: Uint8Array): ParentLocat
   const pairs = new Map<string, string>();
   for (let index = 0; index < header.KeyValueCount; index++) {
     const at = ParentLocatorHeader.sizeBytes + index * ParentLocatorEntry.sizeBytes;
-    if (at + ParentLocatorEntry.sizeBytes > item.length) throw badImage(name, 'the VHDX parent locator is damaged');
+    if (at + ParentLocatorEntry.sizeBytes > item.length)
+      throw badImage(name, 'the VHDX parent locator is damaged');
     const entry = ParentLocatorEntry.read(item, at);
     pairs.set(text(entry.KeyOffset, entry.KeyLength), text(entry.ValueOffset, entry.ValueLength));
   }
@@ -46,7 +51,9 @@ export function encodeParentLocator(locator: ParentLocator): Uint8Array {
     ['absolute_win32_path', locator.absolutePath],
   ].filter((pair): pair is [string, string] => pair[1] !== undefined);
   const stringsOffset = ParentLocatorHeader.sizeBytes + pairs.length * ParentLocatorEntry.sizeBytes;
-  const item = new Uint8Array(pairs.reduce((sum, [key, value]) => sum + 2 * (key.length + value.length), stringsOffset));
+  const item = new Uint8Array(
+    pairs.reduce((sum, [key, value]) => sum + 2 * (key.length + value.length), stringsOffset),
+  );
   ParentLocatorHeader.write(item, { LocatorType: VHDX_LOCATOR_TYPE, KeyValueCount: pairs.length });
   let at = stringsOffset;
   const put = (value: string) => {

@@ -54,16 +54,27 @@ export async function readRegions(file: BlockFile): Promise<Regions> {
       throw badImage(file.name, `VHDX region ${entry.Guid} is not aligned to 1 MiB`);
     }
     if (end > file.sizeBytes) {
-      throw badImage(file.name, `VHDX region ${entry.Guid} ends at ${end}, beyond the file's ${file.sizeBytes} bytes`);
+      throw badImage(
+        file.name,
+        `VHDX region ${entry.Guid} ends at ${end}, beyond the file's ${file.sizeBytes} bytes`,
+      );
     }
-    if (all.some((other) => extent.offsetBytes < other.offsetBytes + other.lengthBytes && other.offsetBytes < end)) {
+    if (
+      all.some(
+        (other) => extent.offsetBytes < other.offsetBytes + other.lengthBytes && other.offsetBytes < end,
+      )
+    ) {
       throw badImage(file.name, `VHDX region ${entry.Guid} overlaps another`);
     }
     all.push(extent);
     if (entry.Guid === BAT_REGION) bat = extent;
     else if (entry.Guid === METADATA_REGION) metadata = extent;
     else if ((entry.Required & 1) !== 0) {
-      throw unsupportedImage(file.name, `needs VHDX region ${entry.Guid}`, 'convert it with the program that wrote it');
+      throw unsupportedImage(
+        file.name,
+        `needs VHDX region ${entry.Guid}`,
+        'convert it with the program that wrote it',
+      );
     }
   }
   if (bat === undefined || metadata === undefined) {

@@ -135,7 +135,10 @@ export class VhdxLayout implements BlockLayout {
           ...pages.filter(({ offsetBytes }) => isBat(offsetBytes)).reverse(),
         ];
         const { headers } = this.#parts;
-        const log = (this.#log ??= new LogWriter(this.#file, { ...headers.current, logGuid: this.#newGuid() }));
+        const log = (this.#log ??= new LogWriter(this.#file, {
+          ...headers.current,
+          logGuid: this.#newGuid(),
+        }));
         for (let done = 0; done < ordered.length; done += log.pagesPerEntry) {
           const batch = ordered.slice(done, done + log.pagesPerEntry);
           const durableBytes = this.#file.sizeBytes;
@@ -157,7 +160,8 @@ export class VhdxLayout implements BlockLayout {
   /** Marks the log empty, once what it holds is durable where it belongs. */
   async endWriting(): Promise<void> {
     await this.#file.flush();
-    if (this.#parts.headers.current.logGuid !== NULL_GUID) await this.#parts.headers.update({ logGuid: NULL_GUID });
+    if (this.#parts.headers.current.logGuid !== NULL_GUID)
+      await this.#parts.headers.update({ logGuid: NULL_GUID });
   }
 
   #set(index: number, state: number, offsetBytes: number): void {
