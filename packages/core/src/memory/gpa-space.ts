@@ -50,7 +50,7 @@ export class GpaSpace {
   readonly arena: PageArena;
   /** What is mapped at each guest page: arena page << 3 | access; 0 where nothing is. */
   #mapped = new Uint32Array(1024);
-  /** The same with overlays on top: the only thing that translation looks at. */
+  /** The same with overlays on top: what translation looks at. */
   #effective = new Uint32Array(1024);
   /** Overlays at a guest page, topmost last. */
   readonly #overlays = new Map<number, number[]>();
@@ -91,7 +91,6 @@ export class GpaSpace {
         this.#refresh(from, 1);
       }
       if (gpaPage !== undefined) {
-        this.#reserve(gpaPage + 1);
         const stack = this.#overlays.get(gpaPage);
         if (stack === undefined) this.#overlays.set(gpaPage, [entry]);
         else stack.push(entry);
@@ -116,7 +115,7 @@ export class GpaSpace {
 
   /** The arena page behind a guest page, or -1 where nothing is mapped with all of the rights asked for. */
   translatePage(gpaPage: number, access: number): number {
-    const entry = this.#effective[gpaPage];
+    const entry = gpaPage < this.#effective.length ? this.#effective[gpaPage] : this.#overlayAt(gpaPage);
     return (entry & access) === access && entry !== undefined ? entry >>> 3 : -1;
   }
 
@@ -128,7 +127,7 @@ export class GpaSpace {
 
   /** Access rights of a guest page as the guest has them, 0 where nothing is mapped. */
   accessOf(gpaPage: number): number {
-    return (this.#effective[gpaPage] ?? 0) & GpaAccess.ALL;
+    return (this.#effective[gpaPage] ?? this.#overlayAt(gpaPage)) & GpaAccess.ALL;
   }
 
   /** Copies guest memory into `target`, across pages; false, with `target` partly filled, where a page is missing. */
@@ -207,13 +206,24 @@ export class GpaSpace {
     };
     this.#mapped = grow(this.#mapped);
     this.#effective = grow(this.#effective);
+    for (const page of this.#overlays.keys()) {
+      if (page < size) this.#effective[page] = this.#overlayAt(page);
+    }
+  }
+
+  /**
+   * The topmost overlay of a page, 0 where there is none. The tables reach as far as the root has mapped something;
+   * a guest that puts an overlay at the end of its GPA space does not make them grow.
+   */
+  #overlayAt(page: number): number {
+    return this.#overlays.get(page)?.at(-1) ?? 0;
   }
 
   #refresh(firstPage: number, count: number): void {
-    this.#effective.set(this.#mapped.subarray(firstPage, firstPage + count), firstPage);
-    if (this.#overlays.size > 0) {
-      for (const [page, stack] of this.#overlays) {
-        if (page >= firstPage && page < firstPage + count) this.#effective[page] = stack[stack.length - 1];
+    if (firstPage < this.#effective.length) {
+      this.#effective.set(this.#mapped.subarray(firstPage, firstPage + count), firstPage);
+      for (const page of this.#overlays.keys()) {
+        if (page >= firstPage && page < firstPage + count) this.#effective[page] = this.#overlayAt(page);
       }
     }
     for (const listener of this.#listeners) listener(firstPage, count);

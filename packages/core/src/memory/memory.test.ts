@@ -94,6 +94,21 @@ describe('GpaSpace', () => {
     expect(at(0x102000)).toBe(2);
   });
 
+  it('keeps overlays beyond all that is mapped, also when the mapping grows past them', () => {
+    const gpa = space();
+    const far = gpa.createOverlay(GpaAccess.READ);
+    far.place(2 ** 24 - 1);
+    expect(gpa.translatePage(2 ** 24 - 1, GpaAccess.READ)).toBe(far.arenaPage);
+    expect(gpa.translatePage(2 ** 24 - 1, GpaAccess.WRITE)).toBe(-1);
+    expect(gpa.accessOf(2 ** 24 - 1)).toBe(GpaAccess.READ);
+    far.place(0x9000);
+    expect(gpa.translatePage(2 ** 24 - 1, GpaAccess.READ)).toBe(-1);
+    gpa.map(0xa000, gpa.arena.take(1), 1, GpaAccess.ALL);
+    expect(gpa.translatePage(0x9000, GpaAccess.READ)).toBe(far.arenaPage);
+    far.remove();
+    expect(gpa.translatePage(0x9000, GpaAccess.READ)).toBe(-1);
+  });
+
   it('tells of every change', () => {
     const gpa = space();
     const seen: number[][] = [];
