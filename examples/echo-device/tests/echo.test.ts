@@ -2,6 +2,7 @@ import { chipsetPlugin } from '@kensho/chipset';
 import type { GuestTask } from '@kensho/core';
 import {
   emulatedDeviceConformance,
+  receive,
   registerConformance,
   vscConformance,
   vspConformance,
@@ -21,6 +22,10 @@ import {
 const plugins = [vmbusPlugin, chipsetPlugin, echoPlugin];
 const MESSAGE = Uint8Array.from({ length: 100 }, (_, i) => 255 - i);
 
+const request = new Uint8Array(EchoHeader.sizeBytes + MESSAGE.length);
+EchoHeader.write(request, { sizeBytes: MESSAGE.length });
+request.set(MESSAGE, EchoHeader.sizeBytes);
+
 function* exchange(device: GuestEchoDevice): GuestTask {
   const answer = yield* device.echo(MESSAGE);
   if (Buffer.compare(answer, MESSAGE) !== 0) throw new Error('the message came back changed');
@@ -33,18 +38,13 @@ registerConformance(
     plugins,
     device: () => ({ kind: 'echo-vsp', id: 'echo' }),
     interfaceId: ECHO_INTERFACE_ID,
+    requests: [request],
     *probe(channel: GuestChannel) {
-      const request = new Uint8Array(EchoHeader.sizeBytes + MESSAGE.length);
-      EchoHeader.write(request, { sizeBytes: MESSAGE.length });
-      request.set(MESSAGE, EchoHeader.sizeBytes);
       if (!channel.trySend(request, 7, true)) throw new Error('no room');
       channel.flush();
-      yield* channel.readable.wait();
-      const answer = channel.read();
-      const same =
-        answer !== undefined && Buffer.compare(answer.payload.subarray(0, request.length), request) === 0;
-      if (!same || answer.transactionIdLo !== 7) throw new Error('no answer, or the wrong one');
-      if (channel.read() !== undefined) throw new Error('more than one answer');
+      const answer = yield* receive(channel);
+      const same = Buffer.compare(answer.payload.subarray(0, request.length), request) === 0;
+      if (!same || answer.transactionIdLo !== 7) throw new Error('the wrong answer');
     },
   }),
 );

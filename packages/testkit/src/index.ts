@@ -1,6 +1,7 @@
 export * from './conformance/case.ts';
 export { type DiskSubject, diskConformance } from './conformance/disk.ts';
 export { type EmulatedDeviceSubject, emulatedDeviceConformance } from './conformance/emulated-device.ts';
+export { receive } from './conformance/guest-case.ts';
 export { type VscSubject, vscConformance } from './conformance/vsc.ts';
 export { type VspSubject, vspConformance } from './conformance/vsp.ts';
 export { type GuestRun, type GuestRunOptions, guestFailure, runGuest } from './guest-run.ts';

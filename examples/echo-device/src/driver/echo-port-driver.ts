@@ -22,6 +22,8 @@ export const echoPortDriver: GuestPortDriver = {
   *probe(kernel: GuestKernel): GuestTask<boolean> {
     const { cpu } = kernel;
     if (cpu.in(ECHO_PORT + EchoRegister.ID, 4) !== ECHO_SIGNATURE) return false;
+    // An interrupt that was left raised would never rise again.
+    cpu.in(ECHO_PORT + EchoRegister.CONTROL, 4);
     const interrupt = new GuestEvent();
     kernel.connectInterrupt(ECHO_GSI, () => {
       if ((cpu.in(ECHO_PORT + EchoRegister.CONTROL, 4) & ECHO_DONE) !== 0) interrupt.set();

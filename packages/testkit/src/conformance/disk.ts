@@ -1,3 +1,4 @@
+import type { MaybePromise } from '@kensho/core';
 import type { Disk } from '@kensho/devices-storage';
 import { Random } from '../random.ts';
 import { type ConformanceCase, type ConformanceSuite, demand } from './case.ts';
@@ -7,11 +8,13 @@ export interface DiskSubject {
   readonly name: string;
   /** A new disk of that capacity, all zeroes. */
   create(sizeBytes: number): Promise<Disk> | Disk;
-  /** Opens again what `create` made, after it was closed; left out where a disk does not outlive its closing. */
-  reopen?(): Promise<Disk> | Disk;
+  /** Opens again what `create` made last, after it was closed; left out where a disk does not outlive its closing. */
+  reopen?(options: { readonly readOnly: boolean }): Promise<Disk> | Disk;
 }
 
 const SIZE_BYTES = 8 * 1024 * 1024;
+/** As many as the pages of the largest PRD table; more than one system call takes (IOV_MAX). */
+const MANY_VIEWS = 8192;
 
 /** What every {@link Disk} must do, whatever it stores its bytes in. */
 export function diskConformance(subject: DiskSubject): ConformanceSuite {
@@ -74,6 +77,50 @@ export function diskConformance(subject: DiskSubject): ConformanceSuite {
       demand(equal(target.subarray(8, 8 + 3 * sector), data), 'scattered data differs');
       demand(target[7] === 0xee && target[8 + 3 * sector] === 0xee, 'it wrote beside the views');
     }),
+    withDisk('takes thousands of small views at once', async (disk) => {
+      const data = new Random(10).bytes(8 * MANY_VIEWS);
+      const views = (bytes: Uint8Array) =>
+        Array.from({ length: MANY_VIEWS }, (_, i) => bytes.subarray(8 * i, 8 * i + 8));
+      await disk.write(0, views(data));
+      await expectBytes(disk, 0, data);
+      const target = new Uint8Array(data.length);
+      await disk.read(0, views(target));
+      demand(equal(target, data), 'scattered data differs');
+    }),
+    withDisk('refuses what is not whole sectors within it', async (disk) => {
+      const sector = disk.logicalSectorBytes;
+      await disk.write(SIZE_BYTES - sector, [new Uint8Array(sector).fill(3)]);
+      const outside = [
+        [SIZE_BYTES, sector],
+        [SIZE_BYTES - sector, 2 * sector],
+        [-sector, sector],
+        [1, sector],
+        [0, sector - 1],
+      ] as const;
+      for (const [offset, length] of outside) {
+        const where = `${length} bytes at ${offset}`;
+        await refuses(`a read of ${where}`, () => disk.read(offset, [new Uint8Array(length)]));
+        await refuses(`a write of ${where}`, () => disk.write(offset, [new Uint8Array(length)]));
+        await refuses(`a trim of ${where}`, () => disk.trim(offset, length));
+      }
+      demand(disk.sizeBytes === SIZE_BYTES, 'the disk grew');
+      await expectBytes(disk, SIZE_BYTES - sector, new Uint8Array(sector).fill(3));
+    }),
+    withDisk('trims no more than it is told', async (disk) => {
+      const sector = disk.logicalSectorBytes;
+      const data = randomWords(new Random(12), 4 * 1024 * 1024);
+      await disk.write(0, [data]);
+      // Beside large units of allocation, and within them.
+      const ranges = [
+        [sector, 3 * sector],
+        [1024 * 1024 - sector, 3 * 1024 * 1024 + sector],
+      ] as const;
+      for (const [first, end] of ranges) {
+        await disk.trim(first, end - first);
+        await expectBytes(disk, first - sector, data.subarray(first - sector, first));
+        await expectBytes(disk, end, data.subarray(end, end + sector));
+      }
+    }),
     withDisk('leaves the source of a write as it was', async (disk) => {
       const data = new Random(8).bytes(disk.logicalSectorBytes);
       const before = data.slice();
@@ -81,7 +128,7 @@ export function diskConformance(subject: DiskSubject): ConformanceSuite {
       demand(equal(data, before), 'the source changed');
     }),
     withDisk('agrees with a model under random reads, writes, trims and flushes', async (disk) => {
-      await compareWithModel(disk, new Random(1), 400);
+      await compareWithModel(disk, new Random(1), 300);
     }),
     withDisk('keeps apart operations that are in flight together', async (disk) => {
       const block = 64 * 1024;
@@ -108,25 +155,48 @@ export function diskConformance(subject: DiskSubject): ConformanceSuite {
   ];
   const { reopen } = subject;
   if (reopen !== undefined) {
-    cases.push({
-      name: 'keeps what was flushed when it is closed and opened again',
-      async run() {
-        const disk = await subject.create(SIZE_BYTES);
-        const data = new Random(9).bytes(256 * 1024);
-        await disk.write(1024 * 1024, [data]);
-        await disk.flush();
-        const { id } = disk;
-        await disk.close();
-        const again = await reopen();
-        try {
-          demand(again.sizeBytes === SIZE_BYTES, 'the capacity changed');
-          demand(again.id === id, 'the identity changed');
-          await expectBytes(again, 1024 * 1024, data);
-        } finally {
-          await again.close();
-        }
+    cases.push(
+      {
+        name: 'keeps what was written when it is closed and opened again',
+        async run() {
+          const disk = await subject.create(SIZE_BYTES);
+          const data = randomWords(new Random(9), 256 * 1024);
+          await disk.write(1024 * 1024, [data]);
+          await disk.flush();
+          await disk.write(SIZE_BYTES - data.length, [data]);
+          const { id } = disk;
+          await disk.close();
+          const again = await reopen({ readOnly: false });
+          try {
+            demand(again.sizeBytes === SIZE_BYTES, 'the capacity changed');
+            demand(again.id === id, 'the identity changed');
+            await expectBytes(again, 1024 * 1024, data);
+            await expectBytes(again, SIZE_BYTES - data.length, data);
+          } finally {
+            await again.close();
+          }
+        },
       },
-    });
+      {
+        name: 'refuses changes when it is opened for reading only',
+        async run() {
+          const disk = await subject.create(SIZE_BYTES);
+          const data = new Random(13).bytes(disk.logicalSectorBytes);
+          await disk.write(0, [data]);
+          await disk.close();
+          const again = await reopen({ readOnly: true });
+          try {
+            demand(again.readOnly, 'it does not say that it is read-only');
+            await refuses('a write', () => again.write(0, [new Uint8Array(data.length)]));
+            await refuses('a trim', () => again.trim(0, data.length));
+            await again.flush();
+            await expectBytes(again, 0, data);
+          } finally {
+            await again.close();
+          }
+        },
+      },
+    );
   }
   return { name: `disk conformance: ${subject.name}`, cases };
 }
@@ -153,7 +223,7 @@ async function compareWithModel(disk: Disk, random: Random, steps: number): Prom
       case 2:
       case 3:
       case 4: {
-        const data = random.bytes(length);
+        const data = randomWords(random, length);
         await disk.write(offset, [data]);
         model.set(data, offset);
         open.fill(0, first, first + count);
@@ -175,10 +245,23 @@ async function compareWithModel(disk: Disk, random: Random, steps: number): Prom
   }
 }
 
+function randomWords(random: Random, sizeBytes: number): Uint8Array {
+  return new Uint8Array(Uint32Array.from({ length: sizeBytes / 4 }, () => random.u32()).buffer);
+}
+
 async function expectBytes(disk: Disk, offset: number, expected: Uint8Array): Promise<void> {
   const data = new Uint8Array(expected.length);
   await disk.read(offset, [data]);
   demand(equal(data, expected), `data at ${offset} differs`);
+}
+
+async function refuses(what: string, operation: () => MaybePromise<void>): Promise<void> {
+  try {
+    await operation();
+  } catch {
+    return;
+  }
+  demand(false, `${what} was not refused`);
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {
