@@ -56,6 +56,12 @@ async function openUsersImage(
 ): Promise<BenchImage> {
   if (!fs.existsSync(file)) throw new KenshoError('NO_IMAGE', `${file}: no such file`);
   const info = await diskInfo(file, { format: options.format });
+  if (info.logicalSectorBytes !== SECTOR_BYTES) {
+    throw new KenshoError(
+      'UNSUPPORTED_IMAGE',
+      `${file}: sectors of ${info.logicalSectorBytes} bytes; an IDE disk has sectors of ${SECTOR_BYTES} only`,
+    );
+  }
   const wanted = options.spanBytes ?? Math.min(DEFAULT_SPAN_BYTES, info.sizeBytes);
   if (wanted > info.sizeBytes) {
     throw new KenshoError('INVALID_OPTION', `span of ${wanted} bytes: the image has ${info.sizeBytes}`);

@@ -22,7 +22,7 @@ export interface StorageBenchOptions {
   readonly blockBytes?: number;
   /** Requests that the guest keeps in flight. @default 32 */
   readonly depth?: number;
-  /** Length of the measured window of one sample, by the guest's clock. @default 1 */
+  /** Length of the measured window of one sample, by the guest's clock. @default 0.5 */
   readonly seconds?: number;
   /** Samples of each workload on each path. @default 5 */
   readonly runs?: number;
@@ -50,7 +50,7 @@ export function settingsOf(options: StorageBenchOptions): Settings {
     workloads: options.workloads ?? WORKLOADS,
     blockBytes: options.blockBytes ?? 4096,
     depth: options.depth ?? 32,
-    seconds: options.seconds ?? 1,
+    seconds: options.seconds ?? 0.5,
     runs: options.runs ?? 5,
     memory: options.memory ?? false,
     seed: options.seed ?? 1,

@@ -15,7 +15,7 @@ import { summarise } from './summary.ts';
 export interface BenchProgress {
   readonly done: number;
   readonly total: number;
-  /** What is measured now; undefined while the image is being made ready. */
+  /** What is measured now; undefined at the end. */
   readonly now: { readonly path: BenchPath; readonly workload: Workload; readonly run: number } | undefined;
 }
 
@@ -41,7 +41,6 @@ export async function runStorageBench(
   const began = new Date();
   const signal = control.signal ?? new AbortController().signal;
   const plan = sampleOrder(settings);
-  control.onProgress?.({ done: 0, total: plan.length, now: undefined });
   const image = await openBenchImage(options, settings);
   const samples: Sample[] = [];
   try {

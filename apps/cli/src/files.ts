@@ -9,6 +9,14 @@ function temporaryName(file: string): string {
   return path.join(dir, `.${name}.${randomBytes(4).toString('hex')}.tmp${ext}`);
 }
 
+/** Throws what making the folder would, without making it: for work that is long and ends with writing there. */
+export function checkFolder(folder: string): void {
+  let existing = path.resolve(folder);
+  while (!fs.existsSync(existing)) existing = path.dirname(existing);
+  if (!fs.statSync(existing).isDirectory()) throw new KenshoError('NO_FOLDER', `${existing} is no folder`);
+  fs.accessSync(existing, fs.constants.W_OK);
+}
+
 /** Replaces a text file as a whole. */
 export function writeWhole(file: string, text: string): void {
   const temporary = temporaryName(file);
@@ -43,6 +51,10 @@ export async function makeWhole(
   try {
     await make(temporary);
     fs.renameSync(temporary, file);
+  } catch (error) {
+    // Nobody knows the temporary name.
+    if (!(error instanceof KenshoError)) throw error;
+    throw new KenshoError(error.code, error.message.replaceAll(temporary, file), { cause: error });
   } finally {
     fs.rmSync(temporary, { force: true });
   }

@@ -7,7 +7,7 @@ export function parseSize(text: string): number {
   const groups = /^(?<count>\d+(\.\d+)?)(?<unit>[kmgt]?)(i?b)?$/i.exec(text.trim())?.groups;
   const bytes = groups === undefined ? Number.NaN : Number(groups.count) * UNITS[groups.unit.toLowerCase()];
   if (!Number.isSafeInteger(bytes) || bytes === 0) {
-    throw new InvalidArgumentError(`'${text}' is no size: give bytes, or a number with k, M, G or T.`);
+    throw new InvalidArgumentError('Give bytes, or a number with k, M, G or T.');
   }
   return bytes;
 }
@@ -16,14 +16,14 @@ export function parseSize(text: string): number {
 export function parseCount(text: string): number {
   const value = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
-    throw new InvalidArgumentError(`'${text}' is no whole number.`);
+    throw new InvalidArgumentError('Give a whole number.');
   }
   return value;
 }
 
 /** A number of seconds, with a fraction if need be. */
 export function parseSeconds(text: string): number {
-  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError(`'${text}' is no number of seconds.`);
+  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError('Give a number of seconds.');
   return Number(text);
 }
 
@@ -35,9 +35,8 @@ export function parseNames<T extends string>(
   return (text) => {
     if (text === all) return known;
     const names = text.split(',').map((name) => name.trim());
-    const unknown = names.find((name) => !(known as readonly string[]).includes(name));
-    if (unknown !== undefined) {
-      throw new InvalidArgumentError(`there is no '${unknown}': take from ${known.join(', ')}, or ${all}.`);
+    if (!names.every((name) => (known as readonly string[]).includes(name))) {
+      throw new InvalidArgumentError(`Take from ${known.join(', ')}, or ${all}.`);
     }
     return names as T[];
   };

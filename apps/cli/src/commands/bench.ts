@@ -16,7 +16,7 @@ import {
 } from '@kensho/bench';
 import type { Command } from 'commander';
 import { type CommandContext, printJson } from '../context.ts';
-import { writeWhole } from '../files.ts';
+import { checkFolder, writeWhole } from '../files.ts';
 import { parseCount, parseNames, parseSeconds, parseSize } from '../parse.ts';
 import { Progress } from '../progress.ts';
 
@@ -41,6 +41,7 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
   const bench = program
     .command('bench')
     .summary('measure one workload over both paths')
+    .helpCommand(false)
     .description('Measures one workload over both paths, and compares runs.');
   bench
     .command('storage')
@@ -55,7 +56,7 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
     .option('--image <file>', 'disk image to use (default: one of known content is made, and removed again)')
     .option(
       '--format <id>',
-      'its format: raw, vhd, vhdx or iso (default: recognised; raw for one that is made)',
+      'its format: raw, vhd or vhdx (default: recognised; raw for one that is made)',
     )
     .option('--path <names>', 'enlightened, emulated or both (default: both)', parseNames(PATHS, 'both'))
     .option(
@@ -65,7 +66,7 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
     )
     .option('--block <size>', 'size of a request, 512 to 1M (default: 4k)', parseSize)
     .option('--depth <n>', 'requests in flight, 1 to 256 (default: 32)', parseCount)
-    .option('--seconds <n>', 'length of a sample by the guest’s clock (default: 1)', parseSeconds)
+    .option('--seconds <n>', 'length of a sample by the guest’s clock (default: 0.5)', parseSeconds)
     .option('--runs <n>', 'samples of each workload on each path (default: 5)', parseCount)
     .option(
       '--span <size>',
@@ -82,8 +83,9 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
     .summary('tell whether two runs differ')
     .description(
       [
-        'Tells, for each workload, path and metric, whether two runs of the same settings differ: a rank-sum test over their samples,',
-        'with the ratio of B to A and its 95 % interval. Needs at least 4 runs in each file to tell anything.',
+        'Tells, for each workload, path and metric, whether two runs of the same settings differ:',
+        'a rank-sum test over their samples, with the ratio of B to A and its 95 % interval.',
+        'At least 4 runs in each file are needed to tell anything.',
       ].join('\n'),
     )
     .argument('<a>', 'report.json of one run')
@@ -97,9 +99,7 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
 }
 
 async function storage(flags: StorageFlags, context: CommandContext): Promise<void> {
-  // Now rather than after minutes of work.
-  fs.mkdirSync(flags.out, { recursive: true });
-  fs.accessSync(flags.out, fs.constants.W_OK);
+  checkFolder(flags.out);
   const progress = new Progress();
   let report: StorageReport;
   try {
@@ -126,6 +126,7 @@ async function storage(flags: StorageFlags, context: CommandContext): Promise<vo
   } finally {
     progress.clear();
   }
+  fs.mkdirSync(flags.out, { recursive: true });
   const page = path.join(flags.out, 'report.html');
   const data = path.join(flags.out, 'report.json');
   writeWhole(page, renderHtml(report));
@@ -136,7 +137,7 @@ async function storage(flags: StorageFlags, context: CommandContext): Promise<vo
 }
 
 function progressLine({ done, total, now }: BenchProgress): string {
-  if (now === undefined) return done === 0 ? 'preparing the image' : `${done}/${total} samples taken`;
+  if (now === undefined) return `${done}/${total} samples taken`;
   return `${String(done + 1).padStart(String(total).length)}/${total} ${now.workload}, ${now.path}, run ${now.run + 1}`;
 }
 

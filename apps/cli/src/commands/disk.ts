@@ -15,6 +15,7 @@ export function addDiskCommands(program: Command, context: CommandContext): void
   const disk = program
     .command('disk')
     .summary('make, convert and check disk images')
+    .helpCommand(false)
     .description(
       'Makes, converts and checks disk images: raw, VHD and VHDX, fixed, dynamic and differencing.',
     );
