@@ -191,7 +191,7 @@ describe.each([vhdxKind, vhdKind])('$name after a power failure or a kill at any
     async (withParent) => {
       await fc.assert(
         fc.asyncProperty(fc.integer(), (seed) => crashRun(kind, seed, withParent)),
-        { numRuns: 6, endOnFailure: true },
+        { numRuns: 3, endOnFailure: true },
       );
     },
   );
