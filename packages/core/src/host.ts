@@ -18,6 +18,7 @@ import {
   PORTS,
   PROCESSOR_ENGINE,
   TIMERS,
+  VP_REGISTERS,
   WORK,
 } from './hypervisor/services.ts';
 import { type Logger, silentLogger } from './logger.ts';
@@ -51,6 +52,7 @@ const PARTITION_SERVICES: readonly Token<unknown>[] = [
   PORTS,
   PROCESSOR_ENGINE,
   TIMERS,
+  VP_REGISTERS,
   WORK,
 ];
 
@@ -195,6 +197,11 @@ export class Host {
     scope.bind(PORTS, new RootPorts(this.#hypervisor, partition));
     scope.bind(PROCESSOR_ENGINE, partition.engine);
     scope.bind(TIMERS, partition.timers);
+    const hypervisor = this.#hypervisor;
+    scope.bind(VP_REGISTERS, {
+      get: (vpIndex, names) => hypervisor.getVpRegisters(hypervisor.root, partition, vpIndex, names),
+      set: (vpIndex, values) => hypervisor.setVpRegisters(hypervisor.root, partition, vpIndex, values),
+    });
     scope.bind(WORK, partition.work);
   }
 }

@@ -43,4 +43,5 @@ export * from './plugin/lifecycle.ts';
 export * from './plugin/plugin.ts';
 export * from './plugin/token.ts';
 export * from './processor/contract.ts';
+export * from './processor/register-values.ts';
 export * from './struct.ts';

@@ -1,5 +1,5 @@
 import type { HvStatus } from '../hv-status.ts';
-import type { Qword } from '../processor/contract.ts';
+import type { RegisterValue } from '../processor/contract.ts';
 import type { HypercallName } from './abi.ts';
 
 /** What hypercalls act on: the calling partition. */
@@ -18,8 +18,8 @@ export interface HypercallTarget {
   /** Lets other VPs run. */
   yieldVp(vpIndex: number): void;
   /** False where the VP has no such register, or it cannot be written. */
-  getVpRegister(vpIndex: number, register: number, value: Qword): boolean;
-  setVpRegister(vpIndex: number, register: number, value: Qword): boolean;
+  getVpRegister(vpIndex: number, register: number, value: RegisterValue): boolean;
+  setVpRegister(vpIndex: number, register: number, value: RegisterValue): boolean;
 }
 
 /**

@@ -6,7 +6,8 @@ import { HypercallPrivilege } from '../hypervisor/privileges.ts';
 import { GuestFaults, silentLogger } from '../logger.ts';
 import { PAGE_SIZE, PageArena } from '../memory/arena.ts';
 import { GpaAccess, GpaSpace } from '../memory/gpa-space.ts';
-import type { HypercallFrame, Qword } from '../processor/contract.ts';
+import { HvRegister, type HypercallFrame, type Qword, type RegisterValue } from '../processor/contract.ts';
+import { segmentRegister } from '../processor/register-values.ts';
 import { HV_PARTITION_ID_SELF, HV_VP_INDEX_SELF, HypercallCode } from './abi.ts';
 import type { HypercallTarget } from './definition.ts';
 import { HypercallDispatcher } from './dispatcher.ts';
@@ -22,7 +23,7 @@ class Recorder implements HypercallTarget {
   readonly vpCount = 70;
   hypercallPrivileges: number = HypercallPrivilege.POST_MESSAGES | HypercallPrivilege.SIGNAL_EVENTS;
   readonly log: unknown[][] = [];
-  readonly registers = new Map<number, Qword>([[0x20000, { lo: 5, hi: 6 }]]);
+  readonly registers = new Map<number, RegisterValue>([[0x20000, { lo: 5, hi: 6, upperLo: 0, upperHi: 0 }]]);
   status: HvStatus = HvStatus.SUCCESS;
 
   postMessage(...args: [number, number, Uint8Array]): HvStatus {
@@ -42,11 +43,11 @@ class Recorder implements HypercallTarget {
   yieldVp(vpIndex: number): void {
     this.log.push(['yield', vpIndex]);
   }
-  getVpRegister(_vpIndex: number, register: number, value: Qword): boolean {
+  getVpRegister(_vpIndex: number, register: number, value: RegisterValue): boolean {
     Object.assign(value, this.registers.get(register));
     return this.registers.has(register);
   }
-  setVpRegister(_vpIndex: number, register: number, value: Qword): boolean {
+  setVpRegister(_vpIndex: number, register: number, value: RegisterValue): boolean {
     if (!this.registers.has(register)) return false;
     this.registers.set(register, { ...value });
     return true;
@@ -364,9 +365,22 @@ describe('registers', () => {
   it('are written', () => {
     put(INPUT, 7, 0, 0x20000, 0, 0x1_0000_0002n, 0);
     expect(call({ code: 0x51, reps: 1 })).toEqual({ status: HvStatus.SUCCESS, reps: 1 });
-    expect(target.registers.get(0x20000)).toEqual({ lo: 2, hi: 1 });
+    expect(target.registers.get(0x20000)).toEqual({ lo: 2, hi: 1, upperLo: 0, upperHi: 0 });
     put(INPUT, 7, 0, 0x20000, 0, 0, 1);
     expect(call({ code: 0x51, reps: 1 })).toEqual({ status: HvStatus.INVALID_REGISTER_VALUE, reps: 0 });
+  });
+
+  it('of segments have 128 bits', () => {
+    target.registers.set(HvRegister.CS, { lo: 0, hi: 0, upperLo: 0, upperHi: 0 });
+    const cs = segmentRegister({ base: 0x1_0000_0000n, limit: 0xffff, selector: 0x10, attributes: 0xa09b });
+    const [low, high] = [BigInt.asUintN(64, cs), cs >> 64n];
+    expect(high).toBe(0xa09b_0010_0000_ffffn);
+    put(INPUT, 7, 0, HvRegister.CS, 0, low, high);
+    expect(call({ code: 0x51, reps: 1 })).toEqual({ status: HvStatus.SUCCESS, reps: 1 });
+    put(INPUT, self, 0, HvRegister.CS);
+    call({ code: 0x50, reps: 1 });
+    expect(gpa.arena.data.getBigUint64(OUTPUT, true)).toBe(low);
+    expect(gpa.arena.data.getBigUint64(OUTPUT + 8, true)).toBe(high);
   });
 
   it('of other partitions and VPs are refused', () => {

@@ -4,6 +4,7 @@ import { HvStatus } from '../hv-status.ts';
 import { PAGE_SIZE } from '../memory/arena.ts';
 import { GpaAccess } from '../memory/gpa-space.ts';
 import { HvRegister } from '../processor/contract.ts';
+import { registerValue, tableRegister } from '../processor/register-values.ts';
 import { Hypervisor } from './hypervisor.ts';
 import type { Partition } from './partition.ts';
 import { HypercallPrivilege } from './privileges.ts';
@@ -271,13 +272,28 @@ describe('VPs', () => {
 
   it('show their registers, their own and the hypervisor’s', () => {
     const { root } = hypervisor;
-    processor.vps[1].registers.set(HvRegister.RAX, { lo: 1, hi: 2 });
+    processor.vps[1].registers.set(HvRegister.RAX, registerValue(0x2_0000_0001n));
+    processor.vps[1].registers.set(HvRegister.GDTR, registerValue(0n));
     expect(hypervisor.getVpRegisters(root, child, 1, [HvRegister.RAX, 0x00090003])).toEqual([
       (2n << 32n) | 1n,
       1n,
     ]);
     hypervisor.setVpRegisters(root, child, 1, [[HvRegister.RAX, 0xffff_ffff_0000_0001n]]);
-    expect(processor.vps[1].registers.get(HvRegister.RAX)).toEqual({ lo: 1, hi: 0xffffffff });
+    expect(processor.vps[1].registers.get(HvRegister.RAX)).toEqual({
+      lo: 1,
+      hi: 0xffffffff,
+      upperLo: 0,
+      upperHi: 0,
+    });
+    const gdtr = tableRegister({ base: 0xffff_8000_0000_1000n, limit: 0x7f });
+    hypervisor.setVpRegisters(root, child, 1, [[HvRegister.GDTR, gdtr]]);
+    expect(hypervisor.getVpRegisters(root, child, 1, [HvRegister.GDTR])).toEqual([gdtr]);
+    expect(processor.vps[1].registers.get(HvRegister.GDTR)).toEqual({
+      lo: 0,
+      hi: 0x7f0000,
+      upperLo: 0x1000,
+      upperHi: 0xffff8000,
+    });
     const unknown = withStatus(HvStatus.INVALID_PARAMETER);
     expect(() => hypervisor.getVpRegisters(root, child, 1, [0x777])).toThrow(unknown);
     expect(() => hypervisor.setVpRegisters(root, child, 1, [[0x00090003, 5n]])).toThrow(unknown);

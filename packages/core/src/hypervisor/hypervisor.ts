@@ -2,7 +2,8 @@ import { HvError } from '../errors.ts';
 import { HvStatus } from '../hv-status.ts';
 import type { DmaDomain, DmaDomainKind } from '../memory/dma.ts';
 import { GpaAccess } from '../memory/gpa-space.ts';
-import type { Qword } from '../processor/contract.ts';
+import type { RegisterValue } from '../processor/contract.ts';
+import { registerBits, registerValue } from '../processor/register-values.ts';
 import type { Intercept } from './intercepts.ts';
 import {
   GPA_SPACE_PAGES,
@@ -236,7 +237,7 @@ export class Hypervisor {
     child.platform.deliver(interrupt);
   }
 
-  /** Reads registers by name; see HvRegister. Throws also INVALID_VP_INDEX and INVALID_PARAMETER. */
+  /** Reads registers by name, up to 128 bits; see HvRegister. Throws also INVALID_VP_INDEX and INVALID_PARAMETER. */
   getVpRegisters(
     caller: PartitionPrincipal,
     child: Partition,
@@ -245,14 +246,14 @@ export class Hypervisor {
   ): bigint[] {
     const call = 'HvCallGetVpRegisters';
     const vp = this.#vp(call, caller, child, vpIndex);
-    const value: Qword = { lo: 0, hi: 0 };
+    const value: RegisterValue = { lo: 0, hi: 0, upperLo: 0, upperHi: 0 };
     return names.map((name) => {
       if (!vp.getRegister(name, value)) throw unknownRegister(call, name);
-      return (BigInt(value.hi) << 32n) | BigInt(value.lo);
+      return registerBits(value);
     });
   }
 
-  /** Writes registers in order. Throws also INVALID_VP_INDEX and INVALID_PARAMETER, with those before it written. */
+  /** Writes registers in order, up to 128 bits. Throws also INVALID_VP_INDEX and INVALID_PARAMETER, with those before it written. */
   setVpRegisters(
     caller: PartitionPrincipal,
     child: Partition,
@@ -262,8 +263,7 @@ export class Hypervisor {
     const call = 'HvCallSetVpRegisters';
     const vp = this.#vp(call, caller, child, vpIndex);
     for (const [name, value] of values) {
-      const halves = { lo: Number(value & 0xffffffffn), hi: Number((value >> 32n) & 0xffffffffn) };
-      if (!vp.setRegister(name, halves)) throw unknownRegister(call, name);
+      if (!vp.setRegister(name, registerValue(value))) throw unknownRegister(call, name);
     }
   }
 

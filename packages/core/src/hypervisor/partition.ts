@@ -8,7 +8,7 @@ import { HypercallDispatcher } from '../hypercall/dispatcher.ts';
 import { GuestFaults, type Logger, silentLogger } from '../logger.ts';
 import { PAGE_SIZE } from '../memory/arena.ts';
 import { GpaSpace } from '../memory/gpa-space.ts';
-import type { ProcessorEngine, ProcessorKind, Qword } from '../processor/contract.ts';
+import type { ProcessorEngine, ProcessorKind, RegisterValue } from '../processor/contract.ts';
 import { DmaRemappingUnit } from './dma-remapping.ts';
 import { InterceptTable } from './intercepts.ts';
 import { IoPortTable } from './io-ports.ts';
@@ -212,11 +212,11 @@ export class Partition implements PartitionPrincipal, HypercallTarget {
     this.vps[vpIndex]?.processor.requestExit();
   }
 
-  getVpRegister(vpIndex: number, register: number, value: Qword): boolean {
+  getVpRegister(vpIndex: number, register: number, value: RegisterValue): boolean {
     return this.vps[vpIndex]?.getRegister(register, value) ?? false;
   }
 
-  setVpRegister(vpIndex: number, register: number, value: Qword): boolean {
+  setVpRegister(vpIndex: number, register: number, value: RegisterValue): boolean {
     return this.vps[vpIndex]?.setRegister(register, value) ?? false;
   }
 }

@@ -59,6 +59,22 @@ export interface DmaRemapping {
   detach(device: string): void;
 }
 
+/** The registers of a partition's VPs, by name (HvRegister); for those who load a guest or look into it. */
+export interface VpRegisters {
+  /** Throws HvError INVALID_VP_INDEX, or INVALID_PARAMETER for a register that the processor does not have. */
+  get(vpIndex: number, names: readonly number[]): bigint[];
+  /** Writes registers in order; throws as {@link get} does, with those before it written. */
+  set(vpIndex: number, values: readonly (readonly [name: number, value: bigint])[]): void;
+}
+
+/** Where the board put its ACPI tables. */
+export interface AcpiTables {
+  /** Address of the RSDP. */
+  readonly rsdpGpa: number;
+  /** The pages of RAM that hold tables, to be kept from the guest's allocator; none where they lie in ROM. */
+  readonly ram: readonly { readonly gpa: number; readonly sizeBytes: number }[];
+}
+
 /** Identity of a partition. */
 export interface PartitionInfo {
   readonly id: number;
@@ -89,3 +105,6 @@ export const PARTITION_CONTROL: Token<PartitionControl> = token<PartitionControl
 export const PROCESSOR_ENGINE: Token<ProcessorEngine> = token<ProcessorEngine>(
   '@kensho/core:ProcessorEngine',
 );
+export const VP_REGISTERS: Token<VpRegisters> = token<VpRegisters>('@kensho/core:VpRegisters');
+/** Provided by the board, if it has ACPI; its tables are in place once the devices have started. */
+export const ACPI_TABLES: Token<AcpiTables> = token<AcpiTables>('@kensho/core:AcpiTables');

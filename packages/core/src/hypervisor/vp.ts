@@ -8,6 +8,7 @@ import type {
   HypercallFrame,
   ProcessorEngine,
   Qword,
+  RegisterValue,
   VirtualProcessor,
   VpIntercepts,
 } from '../processor/contract.ts';
@@ -158,7 +159,9 @@ export class Vp implements VpIntercepts {
   }
 
   /** Reads a register by its name (TLFS, HV_REGISTER_NAME); false where there is no such register. */
-  getRegister(register: number, value: Qword): boolean {
+  getRegister(register: number, value: RegisterValue): boolean {
+    value.upperLo = 0;
+    value.upperHi = 0;
     const msr = REGISTER_MSRS.get(register);
     return msr === undefined
       ? this.processor.getRegister(register, value)
@@ -166,7 +169,7 @@ export class Vp implements VpIntercepts {
   }
 
   /** Writes a register; false where there is no such register or it is read-only. */
-  setRegister(register: number, value: Qword): boolean {
+  setRegister(register: number, value: RegisterValue): boolean {
     return !REGISTER_MSRS.has(register) && this.processor.setRegister(register, value);
   }
 

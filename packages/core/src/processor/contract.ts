@@ -8,6 +8,17 @@ export interface Qword {
   hi: number;
 }
 
+/**
+ * The value of a register as the partition API carries it (TLFS, HV_REGISTER_VALUE): 128 bits, of which most registers
+ * use the lower 64.
+ */
+export interface RegisterValue extends Qword {
+  /** Bits 95:64, unsigned. */
+  upperLo: number;
+  /** Bits 127:96, unsigned. */
+  upperHi: number;
+}
+
 /** The four registers of a CPUID leaf, unsigned. */
 export interface CpuidResult {
   eax: number;
@@ -72,7 +83,10 @@ export const VpExit = {
 } as const;
 export type VpExit = (typeof VpExit)[keyof typeof VpExit];
 
-/** Registers that the partition API reads and writes by name (TLFS, HV_REGISTER_NAME); 64 bits wide. */
+/**
+ * Registers that the partition API reads and writes by name (TLFS, HV_REGISTER_NAME). They are 64 bits wide, but for
+ * segment and table registers, which have 128: see {@link segmentRegister} and {@link tableRegister}.
+ */
 export const HvRegister = {
   RAX: 0x00020000,
   RCX: 0x00020001,
@@ -97,9 +111,25 @@ export const HvRegister = {
   CR3: 0x00040002,
   CR4: 0x00040003,
   CR8: 0x00040004,
+  ES: 0x00060000,
+  CS: 0x00060001,
+  SS: 0x00060002,
+  DS: 0x00060003,
+  FS: 0x00060004,
+  GS: 0x00060005,
+  LDTR: 0x00060006,
+  TR: 0x00060007,
+  IDTR: 0x00070000,
+  GDTR: 0x00070001,
   EFER: 0x00080001,
 } as const;
 export type HvRegister = (typeof HvRegister)[keyof typeof HvRegister];
+
+/** Whether a register has more than 64 bits: segment and table registers. */
+export function isWideRegister(register: number): boolean {
+  const group = register >>> 16;
+  return group === 6 || group === 7;
+}
 
 /** One virtual processor as the hypervisor drives it. */
 export interface VirtualProcessor {
@@ -122,9 +152,14 @@ export interface VirtualProcessor {
   init(): void;
   /** SIPI: starts at `vector` << 12 in real mode; ignored unless the VP waits for it. */
   startup(vector: number): void;
-  /** False where the processor has no such register. */
-  getRegister(register: number, value: Qword): boolean;
-  setRegister(register: number, value: Qword): boolean;
+  /** False where the processor has no such register. The upper half comes in as zero and stays so for 64 bits. */
+  getRegister(register: number, value: RegisterValue): boolean;
+  /**
+   * Puts a value into a register as it is: no check against the others, no side effect but that what was derived from
+   * the old one is dropped. Whoever sets several registers leaves them consistent before the VP runs. A VP that runs
+   * from reset state, VP 0, starts with what was set. False where the processor has no such register.
+   */
+  setRegister(register: number, value: RegisterValue): boolean;
   /** Drops translations of guest-virtual addresses; `gvaPages` undefined means all of them. */
   flushTlb(gvaPages?: readonly { page: number; count: number }[]): void;
 }

@@ -1,6 +1,6 @@
 import { HvStatus } from '../../hv-status.ts';
 import { HypercallPrivilege } from '../../hypervisor/privileges.ts';
-import type { Qword } from '../../processor/contract.ts';
+import { isWideRegister, type RegisterValue } from '../../processor/contract.ts';
 import { HV_PARTITION_ID_SELF, HV_VP_INDEX_SELF } from '../abi.ts';
 import type { HypercallDefinition, HypercallInvocation, HypercallTarget } from '../definition.ts';
 
@@ -24,7 +24,7 @@ function subject(
   return vp < target.vpCount ? { vp } : HvStatus.INVALID_VP_INDEX;
 }
 
-const value: Qword = { lo: 0, hi: 0 };
+const value: RegisterValue = { lo: 0, hi: 0, upperLo: 0, upperHi: 0 };
 
 const getVpRegisters: HypercallDefinition = {
   name: 'HvCallGetVpRegisters',
@@ -39,6 +39,8 @@ const getVpRegisters: HypercallDefinition = {
       if (!target.getVpRegister(about.vp, name, value)) return HvStatus.INVALID_PARAMETER;
       call.output.setUint32(i * VALUE_BYTES, value.lo, true);
       call.output.setUint32(i * VALUE_BYTES + 4, value.hi, true);
+      call.output.setUint32(i * VALUE_BYTES + 8, value.upperLo, true);
+      call.output.setUint32(i * VALUE_BYTES + 12, value.upperHi, true);
       call.repsCompleted++;
     }
     return HvStatus.SUCCESS;
@@ -60,12 +62,14 @@ const setVpRegisters: HypercallDefinition = {
       if (input.getUint32(at + 4, true) !== 0 || input.getBigUint64(at + 8, true) !== 0n) {
         return HvStatus.INVALID_PARAMETER;
       }
-      // Every register here has 64 bits; what lies beyond must be zero.
-      if (input.getBigUint64(at + 24, true) !== 0n) return HvStatus.INVALID_REGISTER_VALUE;
+      const name = input.getUint32(at, true);
       value.lo = input.getUint32(at + 16, true);
       value.hi = input.getUint32(at + 20, true);
-      if (!target.setVpRegister(about.vp, input.getUint32(at, true), value))
-        return HvStatus.INVALID_PARAMETER;
+      value.upperLo = input.getUint32(at + 24, true);
+      value.upperHi = input.getUint32(at + 28, true);
+      if (!isWideRegister(name) && (value.upperLo | value.upperHi) !== 0)
+        return HvStatus.INVALID_REGISTER_VALUE;
+      if (!target.setVpRegister(about.vp, name, value)) return HvStatus.INVALID_PARAMETER;
       call.repsCompleted++;
     }
     return HvStatus.SUCCESS;

@@ -4,7 +4,7 @@ import type {
   ProcessorEngine,
   ProcessorKind,
   ProcessorOptions,
-  Qword,
+  RegisterValue,
   VirtualProcessor,
   VpIntercepts,
 } from '../../processor/contract.ts';
@@ -20,7 +20,7 @@ export type Script = (vp: ScriptedVp) => Generator<number | 'halt' | 'pause' | '
 export class ScriptedVp implements VirtualProcessor {
   readonly index: number;
   readonly intercepts: VpIntercepts;
-  readonly registers = new Map<number, Qword>();
+  readonly registers = new Map<number, RegisterValue>();
   /** Vectors taken, in order. */
   readonly taken: number[] = [];
   readonly flushes: (readonly { page: number; count: number }[] | undefined)[] = [];
@@ -95,13 +95,13 @@ export class ScriptedVp implements VirtualProcessor {
     this.#halted = false;
   }
 
-  getRegister(register: number, value: Qword): boolean {
+  getRegister(register: number, value: RegisterValue): boolean {
     const held = this.registers.get(register);
     if (held !== undefined) Object.assign(value, held);
     return held !== undefined;
   }
 
-  setRegister(register: number, value: Qword): boolean {
+  setRegister(register: number, value: RegisterValue): boolean {
     if (!this.registers.has(register)) return false;
     this.registers.set(register, { ...value });
     return true;
