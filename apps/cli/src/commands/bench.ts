@@ -54,10 +54,7 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
       ].join('\n'),
     )
     .option('--image <file>', 'disk image to use (default: one of known content is made, and removed again)')
-    .option(
-      '--format <id>',
-      'its format: raw, vhd or vhdx (default: recognised; raw for one that is made)',
-    )
+    .option('--format <id>', 'its format: raw, vhd or vhdx (default: recognised; raw for one that is made)')
     .option('--path <names>', 'enlightened, emulated or both (default: both)', parseNames(PATHS, 'both'))
     .option(
       '--workload <names>',
