@@ -2,9 +2,9 @@
 export class Random {
   #state: number;
 
-  /** @param seed - any integer; 0 is taken as 1 */
+  /** @param seed - any integer; neighbouring seeds give unrelated sequences */
   constructor(seed: number) {
-    this.#state = seed >>> 0 || 1;
+    this.#state = scramble(seed) || 1;
   }
 
   /** 32 random bits, unsigned. */
@@ -36,4 +36,15 @@ export class Random {
     for (let i = 0; i < sizeBytes; i++) target[i] = this.u32();
     return target;
   }
+}
+
+/**
+ * Spreads a seed over all bits (the finalizer of MurmurHash3). Without it a generator that is seeded with another
+ * one's output would go through that one's own sequence.
+ */
+function scramble(seed: number): number {
+  let x = seed | 0;
+  x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+  return (x ^ (x >>> 16)) >>> 0;
 }

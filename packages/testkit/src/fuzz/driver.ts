@@ -1,55 +1,79 @@
 import { Random } from '../random.ts';
-import { FuzzFailure, type FuzzTarget } from './target.ts';
+import { FuzzFailure, type FuzzSubject, type FuzzTarget } from './target.ts';
 
 export interface FuzzOptions {
-  /** First case's seed comes from this one. */
+  /** The cases' seeds come from this one. */
   readonly seed: number;
   /** Ends after that many cases. @default no bound */
   readonly cases?: number;
   /** Ends after that time. @default no bound */
   readonly seconds?: number;
-  /** Told now and then, before a case begins. */
-  readonly onProgress?: (progress: FuzzProgress) => void;
-}
-
-export interface FuzzProgress {
-  readonly cases: number;
-  /** The case that begins now: what to look at should it never end. */
-  readonly nextCase: number;
-  readonly heapBytes: number;
+  /** Memory that the run may gain between its tenth part and its end. @default 32 MiB */
+  readonly growthLimitBytes?: number;
+  /** Told before each case, so that one which never ends can be named. */
+  readonly onCase?: (seed: number, casesBefore: number) => void;
+  /** Asked now and then: true ends the run early. */
+  readonly stopped?: () => boolean;
 }
 
 export interface FuzzResult {
+  readonly target: string;
+  readonly seed: number;
   readonly cases: number;
   readonly seconds: number;
-  /** Memory in use after a tenth of the cases and at the end, garbage collected where that can be asked for. */
+  readonly casesPerSecond: number;
+  /** Memory in use after a tenth of the run and at its end, after a garbage collection where that can be had. */
   readonly heapBytesEarly: number;
   readonly heapBytesEnd: number;
 }
 
 /** How many cases pass between two looks at the clock. */
-const BATCH = 256;
+const BATCH = 64;
+/** Below this many cases memory says nothing: code is still being compiled. */
+const LEAST_CASES_FOR_GROWTH = 10_000;
+const GROWTH_LIMIT_BYTES = 32 * 2 ** 20;
 
-/** Runs cases of a target until a bound is reached. Throws FuzzFailure at the first case that fails. */
+/**
+ * Runs cases of a target until a bound is reached. Throws FuzzFailure at the first case that fails, and, with the
+ * seed of the last one, where memory grew beyond the limit.
+ */
 export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<FuzzResult> {
   const subject = target.create();
   const seeds = new Random(options.seed);
-  const limit = options.cases ?? Number.POSITIVE_INFINITY;
+  const { cases: caseLimit = Infinity, seconds: timeLimit = Infinity, onCase } = options;
   const startMs = performance.now();
   const elapsed = () => (performance.now() - startMs) / 1000;
-  const seconds = options.seconds ?? Number.POSITIVE_INFINITY;
   let cases = 0;
-  let early: number | undefined;
-  const share = () => Math.max(cases / limit, elapsed() / seconds);
-  while (cases < limit && elapsed() < seconds) {
-    if (early === undefined && share() >= 0.1) early = memoryInUse();
-    const nextCase = seeds.u32();
-    options.onProgress?.({ cases, nextCase, heapBytes: process.memoryUsage().heapUsed });
-    await runCase(target, subject, nextCase);
-    cases++;
-    for (let i = 1; i < BATCH && cases < limit; i++, cases++) await runCase(target, subject, seeds.u32());
+  let last = 0;
+  let early: { readonly cases: number; readonly bytes: number } | undefined;
+  const share = () => Math.max(cases / caseLimit, elapsed() / timeLimit);
+  while (cases < caseLimit && elapsed() < timeLimit && options.stopped?.() !== true) {
+    if (early === undefined && cases > 0 && share() >= 0.1) early = { cases, bytes: await memoryInUse() };
+    for (let i = 0; i < BATCH && cases < caseLimit; i++, cases++) {
+      last = seeds.u32();
+      onCase?.(last, cases);
+      await runCase(target, subject, last);
+    }
+    // Timers and messages get their turn: cases may all end inline.
+    await new Promise((resolve) => setImmediate(resolve));
   }
-  return { cases, seconds: elapsed(), heapBytesEarly: early ?? memoryInUse(), heapBytesEnd: memoryInUse() };
+  const seconds = elapsed();
+  const heapBytesEnd = await memoryInUse();
+  const heapBytesEarly = early?.bytes ?? heapBytesEnd;
+  const grown = heapBytesEnd - heapBytesEarly;
+  const limit = options.growthLimitBytes ?? GROWTH_LIMIT_BYTES;
+  if (early !== undefined && cases - early.cases >= LEAST_CASES_FOR_GROWTH && grown > limit) {
+    throw new FuzzFailure(target.id, last, `memory grew by ${grown} bytes in ${cases - early.cases} cases`);
+  }
+  return {
+    target: target.id,
+    seed: options.seed,
+    cases,
+    seconds,
+    casesPerSecond: seconds > 0 ? cases / seconds : 0,
+    heapBytesEarly,
+    heapBytesEnd,
+  };
 }
 
 /** Runs one case on a subject of its own. Throws FuzzFailure. */
@@ -57,17 +81,22 @@ export async function replay(target: FuzzTarget, seed: number): Promise<void> {
   await runCase(target, target.create(), seed);
 }
 
-async function runCase(target: FuzzTarget, subject: ReturnType<FuzzTarget['create']>, seed: number) {
+async function runCase(target: FuzzTarget, subject: FuzzSubject, seed: number): Promise<void> {
   try {
     const pending = subject.run(new Random(seed));
     if (pending instanceof Promise) await pending;
   } catch (cause) {
-    throw new FuzzFailure(target.id, seed, cause);
+    const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+    throw new FuzzFailure(target.id, seed, reason, { cause });
   }
 }
 
-function memoryInUse(): number {
-  globalThis.gc?.();
+/** Twice, with a pause: what a collection found to be garbage is given back beside the thread. */
+async function memoryInUse(): Promise<number> {
+  for (let i = 0; i < 2; i++) {
+    globalThis.gc?.();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }

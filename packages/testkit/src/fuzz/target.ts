@@ -9,7 +9,7 @@ export interface FuzzTarget {
   readonly description: string;
   /** Seeds of cases that once found a fault, or that reach far: replayed by the tests. */
   readonly corpus: readonly number[];
-  /** Makes what the cases are run against; may be kept from case to case. */
+  /** Makes what the cases are run against; nothing that a case does to it may reach the next one. */
   create(): FuzzSubject;
 }
 
@@ -20,12 +20,26 @@ export interface FuzzSubject {
 
 /** A case that failed. */
 export class FuzzFailure extends Error {
+  readonly target: string;
   readonly seed: number;
 
-  constructor(target: string, seed: number, cause: unknown) {
-    const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
-    super(`${target}: case ${seed} failed (run it again with --case ${seed}): ${reason}`, { cause });
+  constructor(target: string, seed: number, reason: string, options?: ErrorOptions) {
+    super(`${target}: case ${seed} failed (run it again with --case ${seed}): ${reason}`, options);
     this.name = 'FuzzFailure';
+    this.target = target;
     this.seed = seed;
   }
+}
+
+/** Something that a target must never do. */
+export class FuzzViolation extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'FuzzViolation';
+  }
+}
+
+/** States what holds whatever the case did. */
+export function expectAlways(condition: unknown, message: string | (() => string)): asserts condition {
+  if (!condition) throw new FuzzViolation(typeof message === 'string' ? message : message());
 }
