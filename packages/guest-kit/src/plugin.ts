@@ -4,25 +4,24 @@ import {
   type DeviceKind,
   definePlugin,
   GPA_SPACE,
-  GpaAccess,
   GUESTS,
   type GuestKind,
   IO_PORTS,
   KenshoError,
   LOGGER,
-  PAGE_SIZE,
   PARTITION_INFO,
   PROCESSOR_ENGINE,
   PROCESSORS,
   type Resolver,
+  ramLayout,
 } from '@kensho/core';
 import { BOOT_INFO_GPA, BOOT_INFO_MAGIC, BootInfo, BootMemoryRange } from './kernel/boot-info.ts';
 import { CONSOLE_PORT } from './kernel/console.ts';
 import { type KitDrivers, KitKernel, type KitMain } from './kernel/kernel.ts';
 import { KitEngine, kitProcessor } from './processor/kit-engine.ts';
 
-/** Memory below this belongs to the loader and the boot information. */
-const FIRST_GUEST_PAGE = 0x100;
+/** Memory below this, where a slot of RAM begins, belongs to the loader and the boot information. */
+const FIRST_GUEST_GPA = 0x10_0000;
 
 /** How a partition's configuration asks for a kit guest. */
 export interface KitGuestOptions {
@@ -50,38 +49,18 @@ const kitGuest: GuestKind = {
 
 /** Leaves the memory map where the kernel looks for it. */
 function writeBootInfo(partition: Resolver): void {
-  const gpa = partition.resolve(GPA_SPACE);
-  const info = partition.resolve(PARTITION_INFO);
-  const ranges = ramRanges((page) => gpa.accessOf(page) === GpaAccess.ALL, info.memoryBytes);
+  const { memoryBytes, vpCount } = partition.resolve(PARTITION_INFO);
+  const ranges = ramLayout(memoryBytes)
+    .filter(({ gpa }) => gpa >= FIRST_GUEST_GPA)
+    .map(({ gpa, sizeBytes }) => ({ gpa: BigInt(gpa), sizeBytes: BigInt(sizeBytes) }));
   const image = new Uint8Array(BootInfo.sizeBytes + ranges.length * BootMemoryRange.sizeBytes);
-  BootInfo.write(image, { magic: BOOT_INFO_MAGIC, rangeCount: ranges.length, vpCount: info.vpCount });
+  BootInfo.write(image, { magic: BOOT_INFO_MAGIC, rangeCount: ranges.length, vpCount });
   for (const [i, range] of ranges.entries()) {
-    const offset = BootInfo.sizeBytes + i * BootMemoryRange.sizeBytes;
-    BootMemoryRange.write(
-      image,
-      { gpa: BigInt(range.first * PAGE_SIZE), sizeBytes: BigInt(range.count * PAGE_SIZE) },
-      offset,
-    );
+    BootMemoryRange.write(image, range, BootInfo.sizeBytes + i * BootMemoryRange.sizeBytes);
   }
-  if (!gpa.write(BOOT_INFO_GPA, image)) {
+  if (!partition.resolve(GPA_SPACE).write(BOOT_INFO_GPA, image)) {
     throw new KenshoError('NO_LOW_MEMORY', 'the partition has no RAM at 4 KiB for the boot information');
   }
-}
-
-function ramRanges(
-  isRam: (page: number) => boolean,
-  memoryBytes: number,
-): { first: number; count: number }[] {
-  const ranges: { first: number; count: number }[] = [];
-  // RAM may be split around the hole below 4 GiB: look as far as it can reach.
-  const limit = memoryBytes / PAGE_SIZE + 2 ** 20;
-  for (let page = FIRST_GUEST_PAGE; page < limit; page++) {
-    if (!isRam(page)) continue;
-    const last = ranges[ranges.length - 1];
-    if (last !== undefined && last.first + last.count === page) last.count++;
-    else ranges.push({ first: page, count: 1 });
-  }
-  return ranges;
 }
 
 /** How a partition's configuration asks for the console. */

@@ -13,6 +13,8 @@ interface Request {
 interface Requests {
   readonly inFlight: Map<number, Request>;
   nextId: number;
+  /** The device was taken away. */
+  ended: boolean;
 }
 
 /** The guest's end on VMBus: any number of messages in flight. */
@@ -21,7 +23,7 @@ export const echoVsc: VscDriver = {
   interfaceIds: [ECHO_INTERFACE_ID],
   *attach(device: GuestVmbusDevice, kernel: GuestKernel): GuestTask {
     const channel = yield* device.open({ ringSizeBytes: RING_SIZE_BYTES });
-    const requests: Requests = { inFlight: new Map(), nextId: 1 };
+    const requests: Requests = { inFlight: new Map(), nextId: 1, ended: false };
     const echo: GuestEchoDevice = {
       name: `echo-${device.instanceId}`,
       path: 'enlightened',
@@ -31,8 +33,10 @@ export const echoVsc: VscDriver = {
     kernel.spawn('echo-receive', receive(device, channel, requests));
     yield* device.rescinded.wait();
     kernel.withdraw(ECHO_DEVICES, echo);
+    requests.ended = true;
     for (const request of requests.inFlight.values()) request.done.set();
     channel.readable.set();
+    channel.writable.set();
     yield* channel.close();
     device.release();
   },
@@ -46,9 +50,11 @@ function* exchange(channel: GuestChannel, requests: Requests, message: Uint8Arra
   const id = requests.nextId++;
   const request: Request = { done: new GuestEvent(), answer: undefined };
   requests.inFlight.set(id, request);
-  while (!channel.trySend(packet, id, true)) yield* channel.writable.wait();
-  channel.flush();
-  yield* request.done.wait();
+  while (!requests.ended && !channel.trySend(packet, id, true)) yield* channel.writable.wait();
+  if (!requests.ended) {
+    channel.flush();
+    yield* request.done.wait();
+  }
   requests.inFlight.delete(id);
   if (request.answer === undefined) throw new GuestIoError('the echo device went away');
   if (EchoHeader.read(request.answer).status !== EchoStatus.SUCCESS)

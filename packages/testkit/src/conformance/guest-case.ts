@@ -26,7 +26,7 @@ export async function successfulRun(options: GuestRunOptions): Promise<GuestRun>
 
 /** Gives the host time, in steps: in virtual time a long sleep passes before the host has done anything. */
 export function* until(kernel: GuestKernel, condition: () => boolean): GuestTask {
-  for (let i = 0; i < 20_000 && !condition(); i++) yield* kernel.sleep(20_000);
+  for (let i = 0; i < 5000 && !condition(); i++) yield* kernel.sleep(20_000);
 }
 
 /** What a guest prints to have the device under examination removed, or removed and added again. */

@@ -82,7 +82,7 @@ export function vscConformance<T extends { readonly name: string }>(
           yield* subject.exercise(again, given[0]);
         },
       ),
-      inGuest('ends the requests of a device that is taken away', function* (kernel, device) {
+      inGuest('fails the requests to a device that is taken away', function* (kernel, device) {
         let left = IN_FLIGHT;
         const user = function* (): GuestTask {
           try {
@@ -96,7 +96,8 @@ export function vscConformance<T extends { readonly name: string }>(
         for (let i = 0; i < 10; i++) yield undefined;
         const again = yield* replace(kernel, device);
         yield* until(kernel, () => left === 0);
-        demand(left === 0, `${left} of ${IN_FLIGHT} users wait for a device that is gone`);
+        yield* user();
+        demand(left === -1, `${left + 1} of ${IN_FLIGHT} users wait for a device that is gone`);
         yield* subject.exercise(again, kernel);
       }),
       inGuest(`gives back what it took, ${REPLACEMENTS} times`, function* (kernel, device) {
