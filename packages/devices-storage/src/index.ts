@@ -1,4 +1,6 @@
+export type { BlockFile } from './backend/block-file.ts';
 export * from './backend/disk.ts';
+export { HostFile, type HostFileOptions } from './backend/host-file.ts';
 export {
   type ConvertOptions,
   checkDisk,
@@ -7,10 +9,15 @@ export {
   diskInfo,
   type ImageToolOptions,
 } from './backend/image-tool.ts';
+export { MemoryFile } from './backend/memory-file.ts';
 export { BUILT_IN_DISK_FORMATS, openDisk } from './backend/open.ts';
 export { createOverlay, OverlayDisk, type OverlayOptions } from './backend/overlay.ts';
 export { createRamDisk, type RamDiskOptions } from './backend/ram.ts';
 export { RawDisk, type RawDiskOptions } from './backend/raw.ts';
+export { createVhd, type VhdSpec } from './backend/vhd/create.ts';
+export { openVhd, type VhdImage, type VhdOpenOptions } from './backend/vhd/image.ts';
+export { createVhdx, type VhdxSpec } from './backend/vhdx/create.ts';
+export { openVhdx, type VhdxImage, type VhdxOpenOptions } from './backend/vhdx/image.ts';
 export { IdeDriver, type IdeDriverOptions } from './driver/ide-driver.ts';
 export {
   IdeController,

@@ -89,7 +89,7 @@ export interface DiskImageInfo {
   /** Blocks that the file holds, of how many; for kinds that have blocks. */
   readonly allocatedBlocks?: number;
   readonly totalBlocks?: number;
-  /** Path of the parent, as found. */
+  /** Path of the parent; as the image stores it where nothing is there. */
   readonly parent?: string;
   /** What wrote the image, in its own words. */
   readonly creator?: string;

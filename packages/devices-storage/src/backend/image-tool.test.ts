@@ -83,6 +83,7 @@ describe.each(['vhd', 'vhdx'])('%s files', (format) => {
     await createDisk(grandchild, { parent: child });
     rmSync(parent);
     await expect(openDisk(child)).rejects.toThrow(/its parent is not at .*put it back there/);
+    expect((await diskInfo(child)).parent).toBe(`.\\parent.${format}`);
     renameSync(grandchild, parent);
     await expect(openDisk(child)).rejects.toMatchObject({ code: 'DISK_PARENT_LOOP' });
     rmSync(parent);

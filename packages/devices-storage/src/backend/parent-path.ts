@@ -55,6 +55,18 @@ export function findParent(childPath: string, stored: readonly (string | undefin
   );
 }
 
+/** Where a parent is, or where it should be if it is not there. */
+export function describeParent(
+  childPath: string,
+  stored: readonly (string | undefined)[],
+): string | undefined {
+  try {
+    return findParent(childPath, stored);
+  } catch {
+    return stored.find((path) => path !== undefined);
+  }
+}
+
 /** The paths to store in a child. */
 export function parentPaths(childPath: string, parentPath: string): { relative?: string; absolute?: string } {
   if (sep !== '\\' && parentPath.includes('\\')) {

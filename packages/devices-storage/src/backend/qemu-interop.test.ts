@@ -60,7 +60,7 @@ describe.skipIf(missing)(
       );
       expect(await checkDisk(ours, { repair: true })).toMatchObject({
         problems: [],
-        repaired: [expect.stringMatching(/replayed 1/)],
+        repaired: [expect.stringMatching(/replayed the log, entries: 1/)],
       });
       for (const copy of [theirs, ours]) expect(qemu('compare', copy, path)).toMatch(/identical/);
     });

@@ -2,7 +2,7 @@ import { KenshoError } from '@kensho/core';
 import type { DiskFormat, DiskImageCheck, DiskImageInfo, DiskImageSpec, DiskOpenOptions } from '../disk.ts';
 import { HostFile } from '../host-file.ts';
 import { createFile, withFile } from '../image-file.ts';
-import { findParent, ImageChain, parentPaths } from '../parent-path.ts';
+import { describeParent, findParent, ImageChain, parentPaths } from '../parent-path.ts';
 import { checkVhd } from './check.ts';
 import { createVhd } from './create.ts';
 import { readFooter } from './footer.ts';
@@ -88,7 +88,7 @@ function inspect(path: string): Promise<DiskImageInfo> {
       blockSizeBytes: header.blockBytes,
       allocatedBlocks,
       totalBlocks: table.entryCount,
-      parent: header.parent && findParent(path, [header.parent.relativePath, header.parent.absolutePath]),
+      parent: header.parent && describeParent(path, [header.parent.relativePath, header.parent.absolutePath]),
     };
   });
 }

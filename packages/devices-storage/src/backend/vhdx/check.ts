@@ -22,7 +22,7 @@ export async function checkVhdx(file: BlockFile, newGuid: () => Guid): Promise<C
   const structures = await readStructures(file, newGuid);
   const { headers, regions } = structures;
   if (structures.replayedEntries > 0)
-    repaired.push(`replayed ${structures.replayedEntries} entries of the log`);
+    repaired.push(`replayed the log, entries: ${structures.replayedEntries}`);
   if (headers.invalid.length > 0 || regions.invalid.length > 0) {
     if (file.readOnly) {
       if (headers.invalid.length > 0) problems.push('one of the two headers is damaged');

@@ -3,7 +3,7 @@ import type { DiskFormat, DiskImageCheck, DiskImageInfo, DiskImageSpec, DiskOpen
 import { HostFile } from '../host-file.ts';
 import { hostIdentity } from '../host-identity.ts';
 import { createFile, withFile } from '../image-file.ts';
-import { findParent, ImageChain, parentPaths } from '../parent-path.ts';
+import { describeParent, findParent, ImageChain, parentPaths } from '../parent-path.ts';
 import { checkVhdx } from './check.ts';
 import { createVhdx } from './create.ts';
 import { isVhdx, openVhdx, readStructures, type VhdxImage } from './image.ts';
@@ -83,7 +83,7 @@ function inspect(path: string): Promise<DiskImageInfo> {
       allocatedBlocks,
       totalBlocks: bat.geometry.payloadBlocks,
       parent:
-        metadata.parent && findParent(path, [metadata.parent.relativePath, metadata.parent.absolutePath]),
+        metadata.parent && describeParent(path, [metadata.parent.relativePath, metadata.parent.absolutePath]),
       creator: creator.split('\0', 1)[0],
     };
   });
