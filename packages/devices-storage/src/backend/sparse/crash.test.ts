@@ -130,7 +130,7 @@ async function crashRun(kind: ImageKind, seed: number, withParent: boolean): Pro
   const file = new CrashFile(image.file, random);
   const initial = withParent ? 0xff : 0;
   const history = await work(await image.open(file), file, random, kind.blockBytes);
-  for (let crash = 0; crash < 12; crash++) {
+  for (let crash = 0; crash < 8; crash++) {
     const time = random.below(file.time + 1);
     const context = `seed ${seed}, at ${time} of ${file.time}`;
     const allowed = (cell: number) => history.allowed(cell, initial, time);
