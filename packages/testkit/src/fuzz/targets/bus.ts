@@ -89,13 +89,6 @@ class BusCase implements ControlPlaneEffects {
   // The effects, each held against what the device or the guest knows.
 
   send(sent: Uint8Array): void {
-    console.log(
-      '<',
-      CHANNEL_MESSAGES.get(message.wordOf(sent, 0))?.name,
-      message.wordOf(sent, 2 > sent.length / 4 - 1 ? 0 : 2),
-      sent.length >= 16 ? message.wordOf(sent, 3) : '',
-      sent.length >= 20 ? message.wordOf(sent, 4) : '',
-    );
     expectAlways(this.#hasTarget, 'a message was sent before any guest made contact');
     expectAlways(
       sent.length >= 8 && sent.length <= MAX_MESSAGE_BYTES,
@@ -113,7 +106,6 @@ class BusCase implements ControlPlaneEffects {
   }
 
   setMessageTarget(vpIndex: number, sint: number): boolean {
-    this.#questions = this.#questions.filter(({ type }) => type === ChannelMessageType.VERSION_RESPONSE);
     const known = vpIndex < VPS && sint < SINTS;
     if (known) this.#hasTarget = true;
     return known;
@@ -215,18 +207,13 @@ class BusCase implements ControlPlaneEffects {
       case 4:
       case 5:
       case 6:
-        this.#requestOpen(
-          this.#relid(),
-          this.#handle(),
-          random.below(VPS + 1),
-          mostly(random, () => 2),
-        );
+        this.#requestOpen();
         return;
       case 7:
         this.#receive(message.closeChannel(this.#relid()));
         return;
       case 8:
-        this.#teardown(this.#relid(), this.#handle());
+        this.#teardown();
         return;
       case 9:
         this.#receive(message.modifyChannel(this.#relid(), random.below(VPS + 1)));
@@ -235,7 +222,7 @@ class BusCase implements ControlPlaneEffects {
         this.#receive(message.relidReleased(this.#relid()));
         return;
       case 11:
-        if (random.oneIn(4)) this.#requestUnload();
+        if (random.oneIn(4)) this.#receive(message.unload());
         else this.#receive(message.requestOffers());
         return;
       case 12:
@@ -306,7 +293,6 @@ class BusCase implements ControlPlaneEffects {
     const random = this.#random;
     const vp = mostly(random, () => random.below(VPS));
     const sint = mostly(random, () => 2) & 0xff;
-    this.#questions = [{ type: ChannelMessageType.VERSION_RESPONSE, key: '' }];
     this.#receive(message.initiateContact(version, vp, sint));
     if (random.oneIn(8)) return;
     this.#receive(message.requestOffers());
@@ -329,15 +315,27 @@ class BusCase implements ControlPlaneEffects {
     }
   }
 
-  #requestOpen(relid: number, gpadl: number, vp: number, downstreamPage: number): void {
-    const openId = this.#random.below(1000);
+  #requestOpen(): void {
+    const random = this.#random;
+    const { relid, handle } = this.#someMemory();
+    const downstreamPage = mostly(random, () => 2);
+    const openId = random.below(1000);
     if (this.#control.version !== 0) {
       this.#questions.push({ type: ChannelMessageType.OPENCHANNEL_RESULT, key: `${relid} ${openId}` });
     }
-    this.#receive(message.openChannel(relid, openId, gpadl, vp, downstreamPage));
+    this.#receive(message.openChannel(relid, openId, handle, random.below(VPS + 1), downstreamPage));
   }
 
-  #teardown(relid: number, handle: number): void {
+  /** A GPADL that is there, with the channel that it is for; or two numbers that need not go together. */
+  #someMemory(): { readonly relid: number; readonly handle: number } {
+    const random = this.#random;
+    if (this.#gpadls.size === 0 || random.oneIn(5)) return { relid: this.#relid(), handle: this.#handle() };
+    const { owner, handle } = random.pick([...this.#gpadls.values()]);
+    return { relid: owner.relid, handle };
+  }
+
+  #teardown(): void {
+    const { relid, handle } = this.#someMemory();
     const gpadl = this.#gpadls.get(handle);
     // Through another channel, or for the second time, it is refused without an answer.
     const answered = gpadl === undefined || (gpadl.owner.relid === relid && !gpadl.tearingDown);
@@ -348,18 +346,17 @@ class BusCase implements ControlPlaneEffects {
     this.#receive(message.gpadlTeardown(relid, handle));
   }
 
-  #requestUnload(): void {
-    if (this.#control.version !== 0) {
-      this.#questions = [{ type: ChannelMessageType.UNLOAD_RESPONSE, key: '' }];
-    }
-    this.#receive(message.unload());
-  }
-
   #receive(received: Uint8Array): void {
     // The bus hands its messages over; a later change of the guest's must not matter.
     const copy = received.slice();
-    if (received.length >= 16 && message.wordOf(received, 0) === ChannelMessageType.GPADL_HEADER) {
+    const type = received.length < 8 ? 0 : message.wordOf(received, 0);
+    if (type === ChannelMessageType.GPADL_HEADER && received.length >= 20) {
       this.#begun.add(message.wordOf(received, 3));
+    } else if (type === ChannelMessageType.INITIATE_CONTACT && received.length >= 40) {
+      // Who makes contact or unloads waits for nothing that was asked before.
+      this.#questions = [{ type: ChannelMessageType.VERSION_RESPONSE, key: '' }];
+    } else if (type === ChannelMessageType.UNLOAD && this.#control.version !== 0) {
+      this.#questions = [{ type: ChannelMessageType.UNLOAD_RESPONSE, key: '' }];
     }
     this.#control.receive(copy);
     copy.fill(0xee);
