@@ -80,7 +80,10 @@ export function emulatedDeviceConformance(subject: EmulatedDeviceSubject): Confo
         let replaced = false;
         return options(
           function* (kernel) {
-            kernel.spawn('user', regardless(subject.exercise(kernel)));
+            kernel.spawn(
+              'user',
+              abandonable(subject.exercise(kernel), () => replaced),
+            );
             for (let i = 0; i < 5; i++) yield undefined;
             kernel.print(REPLACE);
             yield* until(kernel, () => replaced);
@@ -125,10 +128,14 @@ function recordAnswers(ports: readonly number[]): KitMain {
   };
 }
 
-/** A task whose failure is nobody's. */
-function* regardless(task: GuestTask): GuestTask {
+/** A task whose failure is nobody's, and which ends where it waits once `over` says so. */
+function* abandonable(task: GuestTask, over: () => boolean): GuestTask {
   try {
-    yield* task;
+    while (!over()) {
+      const step = task.next();
+      if (step.done === true) return;
+      yield step.value;
+    }
   } catch {
     // The device was taken away beneath it.
   }
