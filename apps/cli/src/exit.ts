@@ -1,4 +1,5 @@
 import { KenshoError } from '@kensho/core';
+import { FuzzFailure } from '@kensho/testkit';
 
 /** How the command ends, for scripts; documented by `kensho --help`. */
 export const ExitCode = {
@@ -43,6 +44,8 @@ export function explain(error: unknown): { readonly line: string; readonly exitC
     const exitCode = USAGE_CODES.has(error.code) ? ExitCode.USAGE : ExitCode.FAILED;
     return { line: oneLine(error.message), exitCode };
   }
+  // With the stack of what went wrong: whoever runs a fuzzer wants it.
+  if (error instanceof FuzzFailure) return { line: error.message, exitCode: ExitCode.FAILED };
   if (isSystemError(error)) {
     const reason = /^[A-Z0-9]+: (?<reason>[^,]+)/.exec(error.message)?.groups?.reason ?? error.message;
     const line = error.path === undefined ? reason : `${error.path}: ${reason}`;

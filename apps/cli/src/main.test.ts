@@ -52,6 +52,8 @@ describe.concurrent('bad input', { timeout: 60_000 }, () => {
     [['disk', 'create', 'x.unheard', '--size', '1M'], 2, /x\.unheard: .+format/],
     [['disk', 'info', 'absent.vhd'], 1, /absent\.vhd: no such file/],
     [['disk', 'convert', 'absent.vhd', 'b.vhdx'], 1, /absent\.vhd/],
+    [['fuzz', 'nothing'], 2, /no fuzz target 'nothing': there are .*hypercall/],
+    [['fuzz'], 2, /name a target/],
   ])('kensho %j ends with %i and one line', async (args, code, line) => {
     const ending = await kensho(...args);
     expect(ending.stderr).toMatch(line);
@@ -119,6 +121,18 @@ describe('disk', { timeout: 60_000 }, () => {
     const { code, stdout } = await kensho('disk', 'check', 'sick.vhd', '--json');
     expect(code).toBe(1);
     expect(JSON.parse(stdout).problems).not.toEqual([]);
+  });
+});
+
+describe('fuzz', { timeout: 60_000 }, () => {
+  it('runs cases, and one of them again', async () => {
+    const { code, stdout } = await kensho('fuzz', 'hypercall', '--cases', '20', '--seed', '7', '--json');
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ target: 'hypercall', seed: 7, cases: 20 });
+    expect(await kensho('fuzz', 'hypercall', '--case', '7')).toMatchObject({
+      code: 0,
+      stdout: 'hypercall: case 7 passed\n',
+    });
   });
 });
 

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { addBenchCommands } from './commands/bench.ts';
 import { addDiskCommands } from './commands/disk.ts';
+import { addFuzzCommand } from './commands/fuzz.ts';
 import type { CommandContext } from './context.ts';
 
 /** The whole command line. Throws CommanderError instead of ending the process. */
@@ -35,5 +36,6 @@ export function createProgram(context: CommandContext): Command {
     );
   addBenchCommands(program, context);
   addDiskCommands(program, context);
+  addFuzzCommand(program, context);
   return program;
 }

@@ -4,5 +4,14 @@ export { type EmulatedDeviceSubject, emulatedDeviceConformance } from './conform
 export { receive } from './conformance/guest-case.ts';
 export { type VscSubject, vscConformance } from './conformance/vsc.ts';
 export { type VspSubject, vspConformance } from './conformance/vsp.ts';
+export { type FuzzOptions, type FuzzResult, fuzz, replay } from './fuzz/driver.ts';
+export {
+  expectAlways,
+  FuzzFailure,
+  type FuzzSubject,
+  type FuzzTarget,
+  FuzzViolation,
+} from './fuzz/target.ts';
+export { FUZZ_TARGETS } from './fuzz/targets.ts';
 export { type GuestRun, type GuestRunOptions, guestFailure, runGuest } from './guest-run.ts';
 export { Random } from './random.ts';
