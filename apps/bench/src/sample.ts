@@ -57,32 +57,36 @@ const HASH_CHUNK_BYTES = MIB;
 export async function takeSample(request: SampleRequest): Promise<Sample> {
   const disk = await openSpan(request);
   try {
-    const { result, counters } = await runGuest(request, disk);
-    const failed = (what: string) =>
-      new KenshoError('VERIFICATION_FAILED', `${request.workload}, ${request.path}: ${what}`);
-    if (result.path !== request.path) throw failed(`the guest took the ${result.path} path`);
-    if (result.imageSha256 !== request.imageSha256)
-      throw failed('the guest read another image than the host did');
-    if (result.writtenSha256 !== undefined) {
-      const read = await hashSpan(disk, request.spanBytes);
-      if (read !== result.writtenSha256)
-        throw failed('the guest and the host read different data after the writes');
-    }
-    if (result.operations === 0)
-      throw new KenshoError('SAMPLE_FAILED', 'no operation ended within the window');
-    const { path, imageSha256, checkedReads, checkedBlocks, writtenSha256, ...measured } = result;
-    return {
-      path,
-      workload: request.workload,
-      run: request.run,
-      order: request.order,
-      ...measured,
-      counters,
-      verification: { imageSha256, checkedReads, checkedBlocks, writtenSha256 },
-    };
+    return await takeSampleOn(disk, request);
   } finally {
     await disk.close();
   }
+}
+
+/** The same on a disk that is open already and stays open; it is written to. */
+export async function takeSampleOn(disk: Disk, request: SampleRequest): Promise<Sample> {
+  const { result, counters } = await runGuest(request, disk);
+  const failed = (what: string) =>
+    new KenshoError('VERIFICATION_FAILED', `${request.workload}, ${request.path}: ${what}`);
+  if (result.path !== request.path) throw failed(`the guest took the ${result.path} path`);
+  if (result.imageSha256 !== request.imageSha256)
+    throw failed('the guest read another image than the host did');
+  if (result.writtenSha256 !== undefined) {
+    const read = await hashSpan(disk, request.spanBytes);
+    if (read !== result.writtenSha256)
+      throw failed('the guest and the host read different data after the writes');
+  }
+  if (result.operations === 0) throw new KenshoError('SAMPLE_FAILED', 'no operation ended within the window');
+  const { path, imageSha256, checkedReads, checkedBlocks, writtenSha256, ...measured } = result;
+  return {
+    path,
+    workload: request.workload,
+    run: request.run,
+    order: request.order,
+    ...measured,
+    counters,
+    verification: { imageSha256, checkedReads, checkedBlocks, writtenSha256 },
+  };
 }
 
 /** SHA-256 of the first `spanBytes` bytes of a disk, read at the host. */
