@@ -1,7 +1,15 @@
 import type { FuzzTarget } from './target.ts';
 import { busTarget } from './targets/bus.ts';
 import { hypercallTarget } from './targets/hypercall.ts';
+import { ringTarget } from './targets/ring.ts';
+import { storvspTarget } from './targets/storvsp.ts';
 import { synicTarget } from './targets/synic.ts';
 
 /** Every fuzzer of Kensho's own. */
-export const FUZZ_TARGETS: readonly FuzzTarget[] = [hypercallTarget, synicTarget, busTarget];
+export const FUZZ_TARGETS: readonly FuzzTarget[] = [
+  hypercallTarget,
+  synicTarget,
+  busTarget,
+  ringTarget,
+  storvspTarget,
+];
