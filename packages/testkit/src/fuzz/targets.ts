@@ -1,6 +1,7 @@
 import type { FuzzTarget } from './target.ts';
 import { busTarget } from './targets/bus.ts';
 import { hypercallTarget } from './targets/hypercall.ts';
+import { ideTarget } from './targets/ide.ts';
 import { ringTarget } from './targets/ring.ts';
 import { storvspTarget } from './targets/storvsp.ts';
 import { synicTarget } from './targets/synic.ts';
@@ -12,4 +13,5 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   busTarget,
   ringTarget,
   storvspTarget,
+  ideTarget,
 ];
