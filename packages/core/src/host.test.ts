@@ -118,6 +118,9 @@ describe('Host', () => {
     });
     const partition = await host.createPartition(config);
     await expect(partition.removeDevice('z')).rejects.toMatchObject({ code: 'NO_DEVICE' });
+    expect(() => partition.device('z')).toThrow(expect.objectContaining({ code: 'NO_DEVICE' }));
+    await partition.addDevice(thing('b'));
+    expect(partition.device('b')).toHaveProperty('stop');
     await host.close();
   });
 

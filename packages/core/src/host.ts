@@ -267,14 +267,22 @@ export class HostedPartition {
     await this.#partition.runner.serve(this.startDevices());
   }
 
-  /** Takes a device away, also while the guest runs; resolves once nothing of it is left. */
+  /** A device, for what its kind can do beside starting and stopping. Throws KenshoError NO_DEVICE. */
+  device(id: string): Device {
+    return this.#live(id).device;
+  }
+
+  /** Takes a device away, also while the guest runs; resolves once nothing of it is left. Throws NO_DEVICE. */
   async removeDevice(id: string): Promise<void> {
-    const live = this.#devices.get(id);
-    if (live === undefined) {
-      throw new KenshoError('NO_DEVICE', `partition ${this.#partition.info.name} has no device '${id}'`);
-    }
+    const { device } = this.#live(id);
     this.#devices.delete(id);
-    await this.#partition.runner.serve(Promise.resolve(live.device.stop?.()));
+    await this.#partition.runner.serve(Promise.resolve(device.stop?.()));
+  }
+
+  #live(id: string): LiveDevice {
+    const live = this.#devices.get(id);
+    if (live !== undefined) return live;
+    throw new KenshoError('NO_DEVICE', `partition ${this.#partition.info.name} has no device '${id}'`);
   }
 
   /** Makes a device without starting it. */

@@ -19,6 +19,7 @@ import { BOOT_INFO_GPA, BOOT_INFO_MAGIC, BootInfo, BootMemoryRange } from './ker
 import { CONSOLE_PORT } from './kernel/console.ts';
 import { type KitDrivers, KitKernel, type KitMain } from './kernel/kernel.ts';
 import { KitEngine, kitProcessor } from './processor/kit-engine.ts';
+import type { KitProgram } from './processor/kit-vp.ts';
 
 /** Memory below this, where a slot of RAM begins, belongs to the loader and the boot information. */
 const FIRST_GUEST_GPA = 0x10_0000;
@@ -27,13 +28,15 @@ const FIRST_GUEST_GPA = 0x10_0000;
 export interface KitGuestOptions {
   readonly drivers: KitDrivers;
   readonly main: KitMain;
+  /** What the other VPs run, each once the boot processor has started it. @default they halt */
+  readonly secondary?: (vpIndex: number) => KitProgram;
 }
 
 const kitGuest: GuestKind = {
   id: 'kit',
   description: 'a tiny kernel in TypeScript with drivers and one program of your choice',
   load(partition, options) {
-    const { drivers, main } = options as KitGuestOptions;
+    const { drivers, main, secondary = () => halt } = options as KitGuestOptions;
     const engine = partition.resolve(PROCESSOR_ENGINE);
     if (!(engine instanceof KitEngine)) {
       throw new KenshoError('WRONG_PROCESSOR', "a guest of kind 'kit' runs on the processor 'kit' only");
@@ -41,11 +44,15 @@ const kitGuest: GuestKind = {
     writeBootInfo(partition);
     const log = partition.resolve(LOGGER);
     engine.load(
-      () => (cpu) => new KitKernel(cpu).run(drivers, main),
+      (vpIndex) => (vpIndex === 0 ? (cpu) => new KitKernel(cpu).run(drivers, main) : secondary(vpIndex)),
       (error) => log.error('the guest faulted', { error }),
     );
   },
 };
+
+function* halt(): ReturnType<KitProgram> {
+  for (;;) yield 'hlt';
+}
 
 /** Leaves the memory map where the kernel looks for it. */
 function writeBootInfo(partition: Resolver): void {

@@ -10,7 +10,13 @@ import {
   type PartitionEnd,
   type Plugin,
 } from '@kensho/core';
-import { guestKitPlugin, type KitDrivers, type KitKernel, type KitMain } from '@kensho/guest-kit';
+import {
+  guestKitPlugin,
+  type KitDrivers,
+  type KitGuestOptions,
+  type KitKernel,
+  type KitMain,
+} from '@kensho/guest-kit';
 
 /** A partition with a kit guest, and what is installed in both. */
 export interface GuestRunOptions {
@@ -20,6 +26,10 @@ export interface GuestRunOptions {
   readonly drivers?: Partial<KitDrivers>;
   /** The guest's program; the run ends with it. */
   readonly main: KitMain;
+  /** @default 1 */
+  readonly vpCount?: number;
+  /** What the VPs but the first run. */
+  readonly secondary?: KitGuestOptions['secondary'];
   /** @default true */
   readonly enlightened?: boolean;
   /** @default 'virtual', so that a run repeats */
@@ -75,12 +85,17 @@ export async function runGuest(options: GuestRunOptions): Promise<GuestRun> {
       name: 'guest',
       processor: 'kit',
       memoryBytes: options.memoryBytes ?? 16 * 1024 * 1024,
+      vpCount: options.vpCount,
       clock: options.clock ?? 'virtual',
       enlightened: options.enlightened ?? true,
       devices: [{ kind: 'kit-console', id: 'console', options: { onLine } }, ...(options.devices ?? [])],
       guest: {
         kind: 'kit',
-        options: { drivers: { vscs: [], pci: [], ports: [], ...options.drivers }, main },
+        options: {
+          drivers: { vscs: [], pci: [], ports: [], ...options.drivers },
+          main,
+          secondary: options.secondary,
+        } satisfies KitGuestOptions,
       },
     });
     const end = await within('run', partition.run());

@@ -326,7 +326,7 @@ describe('errors and settings', () => {
     expect([3, 4, 5].map((r) => host.register(r))).toEqual([0x12, 0x01, 0x00]);
     machine.out(host.base + 2, 0);
     expect(host.register(3)).toBe(0x78);
-    expect(machine.faults['fault.ide.backend']).toBe(1);
+    expect(machine.counters.counter('device.ide0.errors.host').value).toBe(1);
   });
 
   it('reports failed writes and flushes as device faults', async () => {

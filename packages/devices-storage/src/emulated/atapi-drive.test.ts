@@ -161,7 +161,7 @@ describe('an ATAPI drive', () => {
     await machine.settle();
     expect(host.status()).toBe(READY | 1);
     expect(host.register(1) >> 4).toBe(3);
-    expect(machine.faults['fault.ide.backend']).toBe(1);
+    expect(machine.counters.counter('device.ide0.errors.host').value).toBe(1);
   });
 
   it('is reset by DEVICE RESET in the middle of a command', async () => {

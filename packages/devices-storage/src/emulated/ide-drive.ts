@@ -1,4 +1,4 @@
-import type { Counter, Counters, GuestFaults, MaybePromise, WorkQueue } from '@kensho/core';
+import type { Counter, Counters, GuestFaults, Logger, MaybePromise, WorkQueue } from '@kensho/core';
 import {
   ATA_SECTOR_BYTES,
   AtaError,
@@ -33,7 +33,11 @@ export interface DriveServices {
   readonly work: WorkQueue;
   readonly counters: Counters;
   readonly faults: GuestFaults;
+  readonly log: Logger;
 }
+
+/** How many errors of the host are logged before the rest are only counted. */
+const HOST_ERROR_LINES = 10;
 
 /** Host memory for data on its way through the data port: 64 KiB for each drive, whatever the guest asks for. */
 export const BUFFER_BYTES = 128 * ATA_SECTOR_BYTES;
@@ -70,6 +74,8 @@ export abstract class IdeDrive {
   readonly #signature: (typeof AtaSignature)[keyof typeof AtaSignature];
   readonly #readyAfterReset: number;
   readonly #work: WorkQueue;
+  readonly #log: Logger;
+  readonly #hostErrors: Counter;
   readonly #data = new DataView(this.buffer.buffer);
 
   /** Registers 1 to 6 as last written, or set by the device; ERROR and STATUS are apart. */
@@ -105,11 +111,13 @@ export abstract class IdeDrive {
     this.faults = services.faults;
     this.cable = cable;
     this.#work = services.work;
+    this.#log = services.log;
     this.#signature = signature;
     this.#readyAfterReset = readyAfterReset ? READY : 0;
     this.requests = counters.counter(`device.${id}.requests`);
     this.bytesRead = counters.counter(`device.${id}.bytes.read`);
     this.bytesWritten = counters.counter(`device.${id}.bytes.written`);
+    this.#hostErrors = counters.counter(`device.${id}.errors.host`);
     this.#presentSignature();
   }
 
@@ -313,7 +321,9 @@ export abstract class IdeDrive {
 
   /** Counts and logs what failed at the host. */
   protected reportBackend(error: Error): void {
-    this.faults.report('ide.backend', `${this.name}: the backend failed`, { error });
+    this.#hostErrors.value++;
+    if (this.#hostErrors.value > HOST_ERROR_LINES) return;
+    this.#log.error(`${this.name}: I/O failed at the host: ${error.message}`);
   }
 
   /** Refuses a command that this kind of drive does not have. */

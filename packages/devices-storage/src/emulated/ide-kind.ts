@@ -7,6 +7,7 @@ import {
   INTERRUPT_LINES,
   IO_PORTS,
   KenshoError,
+  LOGGER,
   WORK,
 } from '@kensho/core';
 import { IdeController, type IdeDriveOptions } from './ide-controller.ts';
@@ -31,6 +32,7 @@ export const ideKind: DeviceKind = {
         work: partition.resolve(WORK),
         counters: partition.resolve(COUNTERS),
         faults: partition.resolve(GUEST_FAULTS),
+        log: partition.resolve(LOGGER),
         ports: partition.resolve(IO_PORTS),
         pciBus: partition.resolve(PCI_BUS),
         interruptLines: partition.resolve(INTERRUPT_LINES),

@@ -110,6 +110,7 @@ export class IdeMachine {
         work: this.work,
         counters: this.counters,
         faults,
+        log: silentLogger,
         ports: this.#ports,
         pciBus: board.pciBus,
         interruptLines,

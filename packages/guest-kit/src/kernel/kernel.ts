@@ -11,7 +11,7 @@ import {
   PAGE_SIZE,
   RunAllocator,
 } from '@kensho/core';
-import { VmbusClient, type VscDriver } from '@kensho/vmbus';
+import { VmbusClient, type VmbusVersion, type VscDriver } from '@kensho/vmbus';
 import type { KitStep } from '../processor/kit-vp.ts';
 import { ApicDriver, IoApicDriver } from './apic.ts';
 import { BOOT_INFO_GPA, BOOT_INFO_MAGIC, BootInfo, BootMemoryRange, MAX_MEMORY_RANGES } from './boot-info.ts';
@@ -30,6 +30,8 @@ export interface KitDrivers {
   readonly vscs: readonly VscDriver[];
   readonly pci: readonly GuestPciDriver[];
   readonly ports: readonly GuestPortDriver[];
+  /** Newest version of VMBus that the guest speaks. @default 5.3 */
+  readonly maxVmbusVersion?: VmbusVersion;
 }
 
 /** What a guest is for. It ends when this does. */
@@ -45,6 +47,8 @@ export class KitKernel implements GuestKernel {
   readonly cpu: GuestCpu;
   /** How devices are reached. */
   path: 'enlightened' | 'emulated' = 'emulated';
+  /** The connection to VMBus, on the enlightened path. */
+  bus: VmbusClient | undefined;
   readonly #memory: RunAllocator;
   readonly #scheduler: Scheduler;
   readonly #console: ConsoleDriver;
@@ -173,19 +177,24 @@ export class KitKernel implements GuestKernel {
 
   *#init(drivers: KitDrivers, main: KitMain): GuestTask {
     this.cpu.sti();
-    const bus = yield* this.#connectBus(drivers.vscs);
-    this.path = bus === undefined ? 'emulated' : 'enlightened';
-    if (bus === undefined) yield* this.#probeLegacy(drivers);
+    this.bus = yield* this.#connectBus(drivers);
+    this.path = this.bus === undefined ? 'emulated' : 'enlightened';
+    if (this.bus === undefined) yield* this.#probeLegacy(drivers);
     yield* main(this);
-    if (bus !== undefined) yield* bus.unload();
+    if (this.bus !== undefined) yield* this.bus.unload();
     this.#finished = true;
   }
 
   /** The bus, if there are drivers for it, the hypervisor is to be seen, and it answers. */
-  *#connectBus(vscs: readonly VscDriver[]): GuestTask<VmbusClient | undefined> {
+  *#connectBus({ vscs, maxVmbusVersion }: KitDrivers): GuestTask<VmbusClient | undefined> {
     if (this.#hyperv === undefined || vscs.length === 0) return undefined;
     this.#hyperv.enableSynic(this.#endOfInterrupt);
-    const bus = new VmbusClient({ kernel: this, hypercalls: this.#hyperv, drivers: vscs });
+    const bus = new VmbusClient({
+      kernel: this,
+      hypercalls: this.#hyperv,
+      drivers: vscs,
+      maxVersion: maxVmbusVersion,
+    });
     try {
       yield* bus.connect();
       return bus;
