@@ -37,7 +37,8 @@ export class Board {
     bus.add(PIIX4_ISA_DEVFN, isaBridge.config);
     this.pciBus = bus;
 
-    const regions = [...pic.regions, new ConfigMechanism(bus).region];
+    const configMechanism = new ConfigMechanism(bus, () => control.end({ reason: 'reset' }));
+    const regions = [...pic.regions, configMechanism.region];
     for (const region of regions) ports.add(region);
     assert(gpa.addMmio(ioApic.region), 'nothing but the board claims the I/O APIC page');
     this.#end = () => {

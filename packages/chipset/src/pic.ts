@@ -1,4 +1,5 @@
 import type { PartitionControl, PortHandler, PortRegion } from '@kensho/core';
+import { bytewise } from './bytewise.ts';
 import { I8259 } from './i8259.ts';
 
 /** The master's input that the slave's output is wired to. */
@@ -88,21 +89,4 @@ export class Pic {
       },
     );
   }
-}
-
-/** The registers are bytes: a wider access is the accesses to its bytes, lowest first. */
-function bytewise(
-  read: (offset: number) => number,
-  write: (offset: number, value: number) => void,
-): PortHandler {
-  return {
-    read(offset, sizeBytes) {
-      let value = 0;
-      for (let i = 0; i < sizeBytes; i++) value |= read(offset + i) << (8 * i);
-      return value >>> 0;
-    },
-    write(offset, sizeBytes, value) {
-      for (let i = 0; i < sizeBytes; i++) write(offset + i, (value >>> (8 * i)) & 0xff);
-    },
-  };
 }

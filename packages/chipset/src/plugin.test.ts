@@ -6,16 +6,22 @@ import {
   INTERRUPT_LINES,
   IO_PORTS,
   PARTITION_CONTROL,
+  PARTITION_INFO,
+  type PartitionInfo,
   TeardownStack,
+  TIMERS,
+  WORK,
 } from '@kensho/core';
 import { describe, expect, it } from 'vitest';
 import { PCI_BUS } from './pci/pci-bus.ts';
 import { chipsetPlugin } from './plugin.ts';
+import { POWER_MANAGEMENT } from './pm.ts';
 import { fakeServices } from './test-utils/fakes.ts';
 
 function setUp() {
-  const { ports, gpa, control, faults } = fakeServices();
-  const provided = [IO_PORTS, GPA_SPACE, PARTITION_CONTROL, GUEST_FAULTS];
+  const { ports, gpa, control, faults, timers, work } = fakeServices();
+  const info = { memoryBytes: 64 * 2 ** 20 } as PartitionInfo;
+  const provided = [IO_PORTS, GPA_SPACE, PARTITION_CONTROL, GUEST_FAULTS, TIMERS, WORK, PARTITION_INFO];
   const composition = compose([chipsetPlugin], { provided, teardown: new TeardownStack() });
   const teardown = new TeardownStack();
   const scope = composition.createPartitionScope(teardown);
@@ -23,7 +29,12 @@ function setUp() {
   scope.bind(GPA_SPACE, gpa);
   scope.bind(PARTITION_CONTROL, control);
   scope.bind(GUEST_FAULTS, faults);
-  return { ports, scope, teardown, contributions: composition.contributions };
+  scope.bind(TIMERS, timers);
+  scope.bind(WORK, work);
+  scope.bind(PARTITION_INFO, info);
+  const create = (kind: string, options?: unknown) =>
+    composition.contributions.get(DEVICES, kind).create(scope, { kind, id: kind, options });
+  return { ports, scope, teardown, create };
 }
 
 describe('chipsetPlugin', () => {
@@ -39,8 +50,42 @@ describe('chipsetPlugin', () => {
   });
 
   it('makes it for a device of kind board too', () => {
-    const { ports, scope, contributions } = setUp();
-    contributions.get(DEVICES, 'board').create(scope, { kind: 'board', id: 'board' });
+    const { ports, create } = setUp();
+    create('board');
     expect(ports.in(0xcf8, 4)).toBe(0);
+  });
+
+  it('makes every part of the board, and each takes itself away', async () => {
+    const { ports, teardown, create, scope } = setUp();
+    const kinds = ['pit', 'rtc', 'pm', 'uart', 'i8042', 'post'];
+    const devices = [];
+    for (const kind of kinds) devices.push(await create(kind));
+    for (const port of [0x40, 0x61, 0x71, 0x404, 0xb2, 0x3fd, 0x64, 0x80]) {
+      expect(ports.in(port), `port 0x${port.toString(16)}`).not.toBe(0xff);
+    }
+    ports.out(0x80, 0x42);
+    expect(ports.in(0x80)).toBe(0x42);
+    expect(scope.resolve(POWER_MANAGEMENT)).toBe(scope.resolve(POWER_MANAGEMENT));
+    for (const device of devices) await device.stop?.();
+    await teardown.unwind();
+    expect(ports.regions).toEqual([]);
+  });
+
+  it('refuses a second part in the same place', () => {
+    const { ports, create } = setUp();
+    create('uart', { com: 2 });
+    const before = ports.regions.length;
+    expect(() => create('uart', { com: 2 })).toThrow(expect.objectContaining({ code: 'PORTS_IN_USE' }));
+    expect(ports.regions.length).toBe(before);
+  });
+
+  it.each([
+    ['rtc', { baseTimeMs: -1 }],
+    ['rtc', { baseTimeMs: Number.NaN }],
+    ['uart', { com: 3 }],
+    ['uart', { backend: {} }],
+    ['i8042', { keyboard: 1 }],
+  ])('refuses options of %s that make no sense: %o', (kind, options) => {
+    expect(() => setUp().create(kind, options)).toThrow(expect.objectContaining({ code: 'INVALID_OPTIONS' }));
   });
 });

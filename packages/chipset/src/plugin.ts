@@ -1,16 +1,27 @@
 import {
   DEVICES,
   type DeviceKind,
+  type DeviceSpec,
   definePlugin,
   GPA_SPACE,
   GUEST_FAULTS,
   INTERRUPT_LINES,
   IO_PORTS,
+  KenshoError,
   PARTITION_CONTROL,
+  PARTITION_INFO,
   type Plugin,
+  TIMERS,
+  WORK,
 } from '@kensho/core';
 import { BOARD, Board } from './board.ts';
+import { I8042, type I8042Options } from './i8042.ts';
 import { PCI_BUS } from './pci/pci-bus.ts';
+import { Pit } from './pit.ts';
+import { POWER_MANAGEMENT, PowerManagement } from './pm.ts';
+import { PostPort } from './post.ts';
+import { Rtc, type RtcOptions } from './rtc.ts';
+import { Uart, type UartOptions } from './uart.ts';
 
 /** Puts the board into a partition whose devices do not ask for it themselves; takes no options. */
 const boardKind: DeviceKind = {
@@ -23,13 +34,119 @@ const boardKind: DeviceKind = {
   },
 };
 
+/** Puts {@link POWER_MANAGEMENT} into a partition that nothing else asks it of; takes no options. */
+const pmKind: DeviceKind = {
+  id: 'pm',
+  description: 'Power management of the PIIX4: ACPI registers, PM timer, power button, reset',
+  path: 'platform',
+  create(partition) {
+    partition.resolve(POWER_MANAGEMENT);
+    return {};
+  },
+};
+
+const pitKind: DeviceKind = {
+  id: 'pit',
+  description: 'Interval timer (8254) with port 61h',
+  path: 'platform',
+  create: (partition) =>
+    new Pit({
+      ports: partition.resolve(IO_PORTS),
+      timers: partition.resolve(TIMERS),
+      interruptLines: partition.resolve(INTERRUPT_LINES),
+    }),
+};
+
+/** Takes {@link RtcOptions}. */
+const rtcKind: DeviceKind = {
+  id: 'rtc',
+  description: 'Real-time clock and CMOS memory (MC146818)',
+  path: 'platform',
+  create(partition, spec) {
+    const options = (spec.options ?? {}) as RtcOptions;
+    const { baseTimeMs } = options;
+    if (baseTimeMs !== undefined && !(baseTimeMs >= 0 && baseTimeMs <= MAX_BASE_TIME_MS)) {
+      throw invalid(spec, 'baseTimeMs is a time between 1970 and 9999, in milliseconds since 1970');
+    }
+    return new Rtc(
+      {
+        ports: partition.resolve(IO_PORTS),
+        timers: partition.resolve(TIMERS),
+        interruptLines: partition.resolve(INTERRUPT_LINES),
+        memoryBytes: partition.resolve(PARTITION_INFO).memoryBytes,
+      },
+      options,
+    );
+  },
+};
+
+/** Takes {@link UartOptions}. */
+const uartKind: DeviceKind = {
+  id: 'uart',
+  description: 'Serial port (16550A): COM1 or COM2',
+  path: 'platform',
+  create(partition, spec) {
+    const options = (spec.options ?? {}) as UartOptions;
+    const { com, backend } = options;
+    if (com !== undefined && com !== 1 && com !== 2) throw invalid(spec, 'com is 1 or 2');
+    if (backend !== undefined && typeof backend.send !== 'function') {
+      throw invalid(spec, 'backend is a SerialBackend');
+    }
+    return new Uart(
+      {
+        ports: partition.resolve(IO_PORTS),
+        interruptLines: partition.resolve(INTERRUPT_LINES),
+        work: partition.resolve(WORK),
+      },
+      options,
+    );
+  },
+};
+
+/** Takes {@link I8042Options}. */
+const i8042Kind: DeviceKind = {
+  id: 'i8042',
+  description: 'Keyboard controller, with or without a keyboard, and its way to reset the machine',
+  path: 'platform',
+  create(partition, spec) {
+    const options = (spec.options ?? {}) as I8042Options;
+    if (options.keyboard !== undefined && typeof options.keyboard !== 'boolean') {
+      throw invalid(spec, 'keyboard is true or false');
+    }
+    return new I8042(
+      {
+        ports: partition.resolve(IO_PORTS),
+        interruptLines: partition.resolve(INTERRUPT_LINES),
+        control: partition.resolve(PARTITION_CONTROL),
+        faults: partition.resolve(GUEST_FAULTS),
+      },
+      options,
+    );
+  },
+};
+
+const postKind: DeviceKind = {
+  id: 'post',
+  description: 'Port 80h',
+  path: 'platform',
+  create: (partition) => new PostPort(partition.resolve(IO_PORTS)),
+};
+
+/** 9999-12-31: beyond it the century has no two digits. */
+const MAX_BASE_TIME_MS = 253_402_214_400_000;
+
+function invalid(spec: DeviceSpec, problem: string): KenshoError {
+  return new KenshoError('INVALID_OPTIONS', `${spec.kind} ${spec.id}: ${problem}`);
+}
+
 /**
  * The Generation-1 board. Provides {@link INTERRUPT_LINES} and {@link PCI_BUS} in each partition; the board behind
- * them is made when the first device asks for one of the two, or by a device of kind `board`.
+ * them is made when the first device asks for one of the two, or by a device of kind `board`. The rest of the board
+ * are device kinds of their own: `pit`, `rtc`, `pm`, `uart`, `i8042`, `post`.
  */
 export const chipsetPlugin: Plugin = definePlugin({
   id: '@kensho/chipset',
-  provides: [BOARD, INTERRUPT_LINES, PCI_BUS],
+  provides: [BOARD, INTERRUPT_LINES, PCI_BUS, POWER_MANAGEMENT],
   register(context) {
     context.providePartition(BOARD, {
       useFactory: (partition) =>
@@ -44,6 +161,20 @@ export const chipsetPlugin: Plugin = definePlugin({
       useFactory: (partition) => partition.resolve(BOARD).interruptLines,
     });
     context.providePartition(PCI_BUS, { useFactory: (partition) => partition.resolve(BOARD).pciBus });
-    context.contribute(DEVICES, boardKind);
+    context.providePartition(POWER_MANAGEMENT, {
+      useFactory: (partition) =>
+        new PowerManagement({
+          ports: partition.resolve(IO_PORTS),
+          timers: partition.resolve(TIMERS),
+          work: partition.resolve(WORK),
+          interruptLines: partition.resolve(INTERRUPT_LINES),
+          pciBus: partition.resolve(PCI_BUS),
+          control: partition.resolve(PARTITION_CONTROL),
+          faults: partition.resolve(GUEST_FAULTS),
+        }),
+    });
+    for (const kind of [boardKind, pitKind, rtcKind, pmKind, uartKind, i8042Kind, postKind]) {
+      context.contribute(DEVICES, kind);
+    }
   },
 });

@@ -2,13 +2,19 @@ import {
   Counters,
   GpaSpace,
   GuestFaults,
+  type InterruptLine,
+  type InterruptLines,
   type IoPortSpace,
   KenshoError,
   PageArena,
   type PartitionControl,
+  type PartitionEnd,
   type PortRegion,
   silentLogger,
+  TimerQueue,
+  VirtualClock,
   type VirtualInterrupt,
+  WorkQueue,
 } from '@kensho/core';
 
 /** I/O ports that refuse overlaps and answer all ones where nothing is. */
@@ -57,6 +63,7 @@ export class FakePorts implements IoPortSpace {
 /** Records what the board asks of its partition. */
 export class FakeControl implements PartitionControl {
   readonly asserted: VirtualInterrupt[] = [];
+  readonly ends: PartitionEnd[] = [];
   extInt = false;
   extIntChanges = 0;
   acknowledge: () => number = () => -1;
@@ -75,21 +82,52 @@ export class FakeControl implements PartitionControl {
     this.extInt = level;
     this.extIntChanges++;
   }
-  end(): void {}
+  end(end: PartitionEnd): void {
+    this.ends.push(end);
+  }
 
   endOfInterrupt(vector: number): void {
     this.#eoi(vector);
   }
 }
 
+/** Interrupt wires that remember: levels, and how often each rose. */
+export class FakeLines implements InterruptLines {
+  readonly levels: boolean[] = new Array(24).fill(false);
+  readonly rises: number[] = new Array(24).fill(0);
+
+  line(gsi: number): InterruptLine {
+    return {
+      set: (level) => {
+        if (level && !this.levels[gsi]) this.rises[gsi]++;
+        this.levels[gsi] = level;
+      },
+    };
+  }
+}
+
 /** What a board stands on, without a hypervisor. */
 export function fakeServices() {
   const counters = new Counters();
+  const clock = new VirtualClock();
+  const timers = new TimerQueue(clock);
   return {
     counters,
     faults: new GuestFaults(counters, silentLogger),
     ports: new FakePorts(),
     gpa: new GpaSpace(PageArena.allocate(1)),
     control: new FakeControl(),
+    interruptLines: new FakeLines(),
+    clock,
+    timers,
+    work: new WorkQueue(clock),
+    /** Moves time on to `atNs`, stopping at each timer on the way. */
+    runTo(atNs: number): void {
+      for (let nextNs = timers.nextNs(); nextNs <= atNs; nextNs = timers.nextNs()) {
+        clock.advance(Math.max(0, nextNs - clock.nowNs()));
+        timers.runDue();
+      }
+      clock.advance(atNs - clock.nowNs());
+    },
   };
 }
