@@ -66,6 +66,7 @@ class IdeCase {
         work,
         counters,
         faults,
+        log: partition.logger,
         ports,
         pciBus,
         interruptLines,
