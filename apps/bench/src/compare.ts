@@ -4,7 +4,7 @@ import type { Sample, StorageReport } from './results.ts';
 import { type Estimate, ratioEstimate } from './stats/estimate.ts';
 import { seededRandom } from './stats/random.ts';
 import { leastRankSumP, rankSumTest } from './stats/rank-sum.ts';
-import { operationsPerSecond } from './summary.ts';
+import { cpuNsPerOperation, operationsPerSecond } from './summary.ts';
 
 /** Names the shape of {@link StorageComparison}. */
 export const STORAGE_COMPARISON_SCHEMA = 'kensho.bench.compare/1';
@@ -13,11 +13,12 @@ export const STORAGE_COMPARISON_SCHEMA = 'kensho.bench.compare/1';
 const SIGNIFICANCE = 0.05;
 
 /** What is compared. */
-export type Metric = 'throughput' | 'latencyP50' | 'latencyP99';
+export type Metric = 'throughput' | 'latencyP50' | 'latencyP99' | 'cpuPerOperation';
 const METRICS: Readonly<Record<Metric, { better: 'more' | 'less'; of(sample: Sample): number }>> = {
   throughput: { better: 'more', of: operationsPerSecond },
   latencyP50: { better: 'less', of: (sample) => sample.latencyNs.p50 },
   latencyP99: { better: 'less', of: (sample) => sample.latencyNs.p99 },
+  cpuPerOperation: { better: 'less', of: cpuNsPerOperation },
 };
 
 /**

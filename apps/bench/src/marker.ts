@@ -16,10 +16,16 @@ export const MARK_END = 2;
 /** Names the marker's own intercepts, which are left out of the figures. */
 export const MARKER_REGION = 'bench-marker';
 
+/** What happened between the two marks. */
+export interface MarkedWindow {
+  readonly counters: CounterSnapshot;
+  /** Processor time of the host's process, all threads. */
+  readonly cpuNs: number;
+}
+
 /** How a partition's configuration asks for the marker. */
 export interface MarkerOptions {
-  /** Gets what was counted between the two marks. */
-  readonly onWindow: (counters: CounterSnapshot) => void;
+  readonly onWindow: (window: MarkedWindow) => void;
 }
 
 const marker: DeviceKind = {
@@ -30,7 +36,7 @@ const marker: DeviceKind = {
     const { onWindow } = spec.options as MarkerOptions;
     const ports = partition.resolve(IO_PORTS);
     const counters = partition.resolve(COUNTERS);
-    let begin: CounterSnapshot | undefined;
+    let begin: { counters: CounterSnapshot; cpu: NodeJS.CpuUsage } | undefined;
     const region = {
       name: MARKER_REGION,
       port: MARKER_PORT,
@@ -38,9 +44,14 @@ const marker: DeviceKind = {
       handler: {
         read: () => 0xff,
         write(_offset: number, _sizeBytes: number, mark: number) {
-          if (mark === MARK_BEGIN) begin = counters.snapshot();
-          else if (mark === MARK_END && begin !== undefined) {
-            onWindow(counterDifference(begin, counters.snapshot()));
+          if (mark === MARK_BEGIN) {
+            begin = { counters: counters.snapshot(), cpu: process.cpuUsage() };
+          } else if (mark === MARK_END && begin !== undefined) {
+            const { user, system } = process.cpuUsage(begin.cpu);
+            onWindow({
+              counters: counterDifference(begin.counters, counters.snapshot()),
+              cpuNs: (user + system) * 1000,
+            });
             begin = undefined;
           }
         },

@@ -39,6 +39,8 @@ export interface Sample {
   readonly order: number;
   readonly operations: number;
   readonly elapsedNs: number;
+  /** Processor time of the sample's process within the window, all threads. */
+  readonly cpuNs: number;
   readonly latencyNs: Latency;
   /** What moved between the start and the end of the window, at its source. */
   readonly counters: CounterSnapshot;
@@ -54,6 +56,10 @@ export interface Figures {
   readonly operationsPerSecond: Estimate;
   readonly latencyP50Ns: Estimate;
   readonly latencyP99Ns: Estimate;
+  /** Processor time that one operation took, of guest and host together. */
+  readonly cpuNsPerOperation: Estimate;
+  /** Requests that were in flight on average (Little's law): less than asked for where a driver answers at once. */
+  readonly inFlight: Estimate;
   readonly perOperation: PerOperation;
   readonly projection: Projection;
 }
@@ -64,6 +70,7 @@ export interface Ratio {
   readonly throughput: Estimate;
   readonly latencyP50: Estimate;
   readonly latencyP99: Estimate;
+  readonly cpuPerOperation: Estimate;
 }
 
 /** What the samples ran on. */
@@ -88,6 +95,8 @@ export interface StorageReport {
   readonly settings: Settings & { readonly spanBytes: number };
   readonly image: ImageFacts;
   readonly environment: Environment;
+  /** Of the host's last minute before the run; above the number of cores, times are unreliable. */
+  readonly loadAverage: number;
   /** Always true: a mismatch ends the run. */
   readonly verified: boolean;
   readonly figures: readonly Figures[];

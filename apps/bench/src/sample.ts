@@ -1,13 +1,6 @@
 import { createHash } from 'node:crypto';
 import { chipsetPlugin } from '@kensho/chipset';
-import {
-  type CounterSnapshot,
-  createHost,
-  createLogger,
-  type DeviceSpec,
-  KenshoError,
-  type PartitionConfig,
-} from '@kensho/core';
+import { createHost, createLogger, type DeviceSpec, KenshoError, type PartitionConfig } from '@kensho/core';
 import {
   createOverlay,
   createRamDisk,
@@ -20,7 +13,7 @@ import {
 import { guestKitPlugin } from '@kensho/guest-kit';
 import { vmbusPlugin } from '@kensho/vmbus';
 import { type GuestResult, RESULT_PREFIX, storageProgram } from './guest-workload.ts';
-import { markerPlugin } from './marker.ts';
+import { type MarkedWindow, markerPlugin } from './marker.ts';
 import type { BenchPath, Workload } from './options.ts';
 import type { Sample } from './results.ts';
 
@@ -45,8 +38,9 @@ export interface SampleRequest {
 const MIB = 1024 * 1024;
 /** The kernel, its drivers' rings, and the buffer of the sweeps. */
 const GUEST_BASE_BYTES = 64 * MIB;
-/** Compilers have seen the whole path by then, and the bus has been quiet for long. */
+/** The bus has been quiet for long by then: a host signals once more 100 ms after an open. */
 const WARM_UP_NS = 300e6;
+const WARM_UP_OPERATIONS = 20_000;
 const HASH_CHUNK_BYTES = MIB;
 
 /**
@@ -65,7 +59,7 @@ export async function takeSample(request: SampleRequest): Promise<Sample> {
 
 /** The same on a disk that is open already and stays open; it is written to. */
 export async function takeSampleOn(disk: Disk, request: SampleRequest): Promise<Sample> {
-  const { result, counters } = await runGuest(request, disk);
+  const { result, window } = await runGuest(request, disk);
   const failed = (what: string) =>
     new KenshoError('VERIFICATION_FAILED', `${request.workload}, ${request.path}: ${what}`);
   if (result.path !== request.path) throw failed(`the guest took the ${result.path} path`);
@@ -84,7 +78,8 @@ export async function takeSampleOn(disk: Disk, request: SampleRequest): Promise<
     run: request.run,
     order: request.order,
     ...measured,
-    counters,
+    cpuNs: window.cpuNs,
+    counters: window.counters,
     verification: { imageSha256, checkedReads, checkedBlocks, writtenSha256 },
   };
 }
@@ -126,7 +121,7 @@ async function openSpan(request: SampleRequest): Promise<Disk> {
 async function runGuest(
   request: SampleRequest,
   disk: Disk,
-): Promise<{ result: GuestResult; counters: CounterSnapshot }> {
+): Promise<{ result: GuestResult; window: MarkedWindow }> {
   const complaints: string[] = [];
   const host = await createHost({
     plugins: [chipsetPlugin, vmbusPlugin, storagePlugin, guestKitPlugin, markerPlugin],
@@ -136,7 +131,7 @@ async function runGuest(
   });
   try {
     let result: GuestResult | undefined;
-    let counters: CounterSnapshot | undefined;
+    let window: MarkedWindow | undefined;
     const partition = await host.createPartition(
       partitionOf(
         request,
@@ -145,15 +140,15 @@ async function runGuest(
           if (line.startsWith(RESULT_PREFIX)) result = JSON.parse(line.slice(RESULT_PREFIX.length));
           else complaints.push(line);
         },
-        (counted) => {
-          counters = counted;
+        (marked) => {
+          window = marked;
         },
       ),
     );
     const end = await partition.run();
     await partition.close();
-    if (end.reason === 'guest-ended' && result !== undefined && counters !== undefined)
-      return { result, counters };
+    if (end.reason === 'guest-ended' && result !== undefined && window !== undefined)
+      return { result, window };
     const why = complaints.length === 0 ? '' : `: ${complaints.join('; ')}`;
     throw new KenshoError('SAMPLE_FAILED', `${request.workload}, ${request.path}: ${end.reason}${why}`);
   } finally {
@@ -166,7 +161,7 @@ function partitionOf(
   request: SampleRequest,
   disk: Disk,
   onLine: (line: string) => void,
-  onWindow: (counters: CounterSnapshot) => void,
+  onWindow: (window: MarkedWindow) => void,
 ): PartitionConfig {
   const { path, workload, blockBytes, depth, spanBytes, seed, run } = request;
   const storage: DeviceSpec =
@@ -201,6 +196,7 @@ function partitionOf(
           depth,
           spanBytes,
           warmUpNs: WARM_UP_NS,
+          warmUpOperations: WARM_UP_OPERATIONS,
           windowNs: request.seconds * 1e9,
           // Both paths of a pair get the same requests, each run others.
           seed: seed + run,

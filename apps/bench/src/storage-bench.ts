@@ -1,3 +1,4 @@
+import os from 'node:os';
 import { currentEnvironment } from './environment.ts';
 import { openBenchImage } from './image.ts';
 import {
@@ -39,6 +40,7 @@ export async function runStorageBench(
 ): Promise<StorageReport> {
   const settings = settingsOf(options);
   const began = new Date();
+  const [loadAverage] = os.loadavg();
   const signal = control.signal ?? new AbortController().signal;
   const plan = sampleOrder(settings);
   const image = await openBenchImage(options, settings);
@@ -75,6 +77,7 @@ export async function runStorageBench(
     settings: { ...settings, spanBytes: image.spanBytes },
     image: image.facts,
     environment: currentEnvironment(),
+    loadAverage,
     verified: true,
     ...summarise(samples, settings),
     samples,

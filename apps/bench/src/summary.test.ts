@@ -15,6 +15,8 @@ describe('summary', () => {
     expect(enlightened.operationsPerSecond.value).toBeCloseTo(150_000, 6);
     expect(enlightened.throughputBytesPerSecond.value).toBeCloseTo(150_000 * 4096, 3);
     expect(emulated.operationsPerSecond.value).toBeCloseTo(30_000, 6);
+    // 1,000 operations one after another, each as long as the mean.
+    expect(enlightened.inFlight.value).toBeCloseTo(1, 9);
     // Every pair differs fivefold although the runs differ among themselves.
     expect(report.ratios[0].throughput.value).toBeCloseTo(5, 9);
     expect(report.ratios[0].throughput.low).toBeCloseTo(5, 9);

@@ -35,6 +35,8 @@ export function summarise(
         operationsPerSecond: estimate(operationsPerSecond),
         latencyP50Ns: estimate((sample) => sample.latencyNs.p50),
         latencyP99Ns: estimate((sample) => sample.latencyNs.p99),
+        cpuNsPerOperation: estimate(cpuNsPerOperation),
+        inFlight: estimate((sample) => (sample.latencyNs.mean * sample.operations) / sample.elapsedNs),
         perOperation,
         projection,
       };
@@ -53,6 +55,7 @@ export function summarise(
           throughput: ratio(operationsPerSecond),
           latencyP50: ratio((sample) => sample.latencyNs.p50),
           latencyP99: ratio((sample) => sample.latencyNs.p99),
+          cpuPerOperation: ratio(cpuNsPerOperation),
         };
       });
   return { figures, ratios };
@@ -61,6 +64,11 @@ export function summarise(
 /** Operations of a sample per second of the guest's clock. */
 export function operationsPerSecond(sample: Sample): number {
   return sample.operations / (sample.elapsedNs / 1e9);
+}
+
+/** Processor time of a sample for one operation. */
+export function cpuNsPerOperation(sample: Sample): number {
+  return sample.cpuNs / sample.operations;
 }
 
 function countsOf(samples: readonly Sample[]): Pick<Figures, 'perOperation' | 'projection'> {

@@ -1,3 +1,4 @@
+import type { StorageReport } from '../results.ts';
 import type { Estimate } from '../stats/estimate.ts';
 
 /** A number with about three digits that matter, grouped by thousands. */
@@ -25,4 +26,13 @@ export function size(bytes: number): string {
     unit++;
   }
   return `${bytes.toLocaleString('en-US')} ${units[unit]}`;
+}
+
+/** Whether other work shared the processor, so that times say little. */
+export function isBusy({ loadAverage, environment }: StorageReport): boolean {
+  return loadAverage > environment.cores;
+}
+
+export function busyNote({ loadAverage, environment }: StorageReport): string {
+  return `This machine was busy with other work (load ${number(loadAverage)} on ${environment.cores} cores): trust the counts and the CPU time more than the times.`;
 }

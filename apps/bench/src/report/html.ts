@@ -3,7 +3,7 @@ import { EXIT_COSTS, type ExitCost, PROJECTION_ASSUMPTIONS, REFERENCE_HZ } from 
 import type { Figures, Sample, StorageReport } from '../results.ts';
 import { operationsPerSecond } from '../summary.ts';
 import { type BarGroup, barChart, escapeXml, rangeChart, stackedChart } from './charts.ts';
-import { number, size } from './format.ts';
+import { busyNote, isBusy, number, size } from './format.ts';
 import { INTERCEPT_LABELS, rowsOf } from './rows.ts';
 import { STYLE } from './style.ts';
 
@@ -27,14 +27,15 @@ ${[heading(report), cards(report), charts(report), tables(report), projection(re
 `;
 }
 
-function heading({ settings, image, samples, ratios }: StorageReport): string {
+function heading(report: StorageReport): string {
+  const { settings, image, samples, ratios } = report;
   const what = ratios.length > 0 ? 'enlightened and emulated' : `the ${settings.paths[0]} path`;
   return `<header>
 <h1>One disk, one guest: ${what}</h1>
 <p class="soft">${size(settings.blockBytes)} requests, ${settings.depth} in flight, on ${size(settings.spanBytes)} of
 ${image.generated ? 'a generated image' : escapeXml(image.name)} (${escapeXml(image.format)}, ${size(image.sizeBytes)})${settings.memory ? ', held in memory' : ''}.
 Enlightened is VMBus and SCSI; emulated is a PIIX4 IDE controller.</p>
-<p><span class="good">Verified.</span> In all ${samples.length} samples the guest read what the host reads.</p>
+<p><span class="good">Verified.</span> In all ${samples.length} samples the guest read what the host reads.</p>${isBusy(report) ? `\n<p class="busy">${busyNote(report)}</p>` : ''}
 </header>`;
 }
 
@@ -168,8 +169,8 @@ function method({ settings }: StorageReport): string {
 <li>Partition, disk and guest program are the same on both paths. On the emulated one the guest’s integration services are not installed, so that it finds the IDE controller on the PCI bus by itself.</li>
 <li>The guest first reads the whole span and hashes it; the host compares that with its own reading of the image. In the window every read is checked against that first reading. After writes the guest reads everything back, checks each block against what was last written to it, and the host hashes the same span of the overlay by itself. The image is never written to.</li>
 <li>After a warm-up the guest marks the window’s start and end through a port, at which the host takes the counters; all requests of the window begin and end between the marks.</li>
-<li>Time is the guest’s own, of guest code and host together: they share one thread, as a partition does here. It includes Kensho’s software processor, and compares the paths with each other, not with other hypervisors.</li>
-<li>An IDE channel has one command at a time: of ${settings.depth} requests in flight all but one wait in the guest’s driver.</li>
+<li>Time is the guest’s own, of guest code and host together: they share one thread, as a partition does here. CPU time is that of the whole process, all its threads, within the window. Both include Kensho’s software processor, and compare the paths with each other, not with other hypervisors.</li>
+<li>An IDE channel has one command at a time: of ${settings.depth} requests in flight all but one wait in the guest’s driver. Where the host answers at once, fewer are in flight than asked for, on either path; the tables say how many.</li>
 <li>Intervals are percentile bootstraps of the median over runs (2,000 resamples, seed ${settings.seed}); the ratio’s resamples whole pairs. With few runs an interval is about the span from the least to the greatest run.</li>
 </ul></section>`;
 }

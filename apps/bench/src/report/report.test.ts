@@ -42,6 +42,16 @@ describe('terminal table', () => {
   });
 });
 
+describe('a busy machine', () => {
+  it('is said to be one', () => {
+    const busy = { ...report, loadAverage: report.environment.cores + 1 };
+    for (const render of [renderTable, renderHtml]) {
+      expect(render(busy)).toContain('busy with other work');
+      expect(render(report)).not.toContain('busy with other work');
+    }
+  });
+});
+
 describe('page', () => {
   const page = renderHtml(report);
 

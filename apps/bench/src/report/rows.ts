@@ -58,6 +58,12 @@ export function rowsOf(report: StorageReport, workload: Workload): Row[] {
       (one) => estimate(one.latencyP99Ns, 1e3),
       (one) => estimate(one.latencyP99, 1, '×'),
     ),
+    timed(
+      'CPU time, µs/op',
+      (one) => estimate(one.cpuNsPerOperation, 1e3),
+      (one) => estimate(one.cpuPerOperation, 1, '×'),
+    ),
+    counted('in flight, mean', (one) => one.inFlight.value, 'detail'),
     counted('intercepts/op', (one) => one.perOperation.interceptsTotal),
     ...kinds.map(([kind, label]) => counted(label, (one) => one.perOperation.intercepts[kind], 'detail')),
     counted('hypercalls/op', (one) => one.perOperation.hypercallsTotal),

@@ -24,6 +24,7 @@ h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
 p { margin: .4rem 0 .8rem; max-width: 46rem; }
 .soft, figcaption, caption { color: var(--soft); }
 a { color: var(--enlightened); }
+.busy { color: var(--emulated); }
 .good { color: var(--good); font-weight: 600; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: .8rem; max-width: none; margin: 1.4rem 0; padding: 0; list-style: none; }
 .cards li, figure, .scroll { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }

@@ -1,8 +1,8 @@
 import Table from 'cli-table3';
 import pc from 'picocolors';
-import type { StorageComparison, Verdict } from '../compare.ts';
+import type { Metric, StorageComparison, Verdict } from '../compare.ts';
 import type { StorageReport } from '../results.ts';
-import { estimate, number, size } from './format.ts';
+import { busyNote, estimate, isBusy, number, size } from './format.ts';
 import { INTERCEPT_LABELS, rowsOf } from './rows.ts';
 
 const PLAIN = {
@@ -24,6 +24,7 @@ export function renderTable(report: StorageReport): string {
     '',
     'Intercepts per operation, by kind',
     interceptsTable(report),
+    ...(isBusy(report) ? [pc.yellow(busyNote(report))] : []),
     `${pc.green('Verified')}: in all ${report.samples.length} samples the guest read what the host reads.`,
   ].join('\n');
 }
@@ -65,11 +66,12 @@ const PAINT: Readonly<Record<Verdict, (text: string) => string>> = {
   same: (text) => text,
   'too-few': pc.yellow,
 };
-const METRIC_LABELS = {
+const METRIC_LABELS: Readonly<Record<Metric, string>> = {
   throughput: 'throughput',
   latencyP50: 'latency p50',
   latencyP99: 'latency p99',
-} as const;
+  cpuPerOperation: 'CPU time/op',
+};
 
 /** A comparison as a table and a verdict for a terminal. */
 export function renderComparison(comparison: StorageComparison): string {
