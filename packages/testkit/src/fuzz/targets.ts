@@ -5,6 +5,8 @@ import { ideTarget } from './targets/ide.ts';
 import { ringTarget } from './targets/ring.ts';
 import { storvspTarget } from './targets/storvsp.ts';
 import { synicTarget } from './targets/synic.ts';
+import { vhdTarget } from './targets/vhd.ts';
+import { vhdxTarget } from './targets/vhdx.ts';
 
 /** Every fuzzer of Kensho's own. */
 export const FUZZ_TARGETS: readonly FuzzTarget[] = [
@@ -14,4 +16,6 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ringTarget,
   storvspTarget,
   ideTarget,
+  vhdTarget,
+  vhdxTarget,
 ];

@@ -8,17 +8,25 @@ export interface Place {
   readonly zeroed: boolean;
 }
 
+/** A run of the file that nothing uses. */
+export interface Hole {
+  offsetBytes: number;
+  lengthBytes: number;
+}
+
 /** Where new blocks go: into holes of the right size, else at the end of the file, which grows by zeroes. */
 export class Space {
   readonly #file: BlockFile;
   readonly #unitBytes: number;
-  readonly #holes: number[];
+  /** The last one is used first, from its beginning. Runs, not places: a sparse file may have more than fit memory. */
+  readonly #holes: Hole[];
   /** Where the next block that finds no hole goes: the end of everything that the image uses. */
   endBytes: number;
   /** Freed, but the file still says otherwise. */
   #freed: number[] = [];
 
-  constructor(file: BlockFile, unitBytes: number, endBytes: number, holes: number[] = []) {
+  /** @param holes - each with room for one block or more; the object keeps them */
+  constructor(file: BlockFile, unitBytes: number, endBytes: number, holes: Hole[] = []) {
     this.#file = file;
     this.#unitBytes = unitBytes;
     this.#holes = holes;
@@ -27,8 +35,13 @@ export class Space {
 
   /** Room for one block. */
   take(): MaybePromise<Place> {
-    const hole = this.#holes.pop();
-    return hole === undefined ? this.append(this.#unitBytes) : { offsetBytes: hole, zeroed: false };
+    const hole = this.#holes.at(-1);
+    if (hole === undefined) return this.append(this.#unitBytes);
+    const { offsetBytes } = hole;
+    hole.offsetBytes += this.#unitBytes;
+    hole.lengthBytes -= this.#unitBytes;
+    if (hole.lengthBytes < this.#unitBytes) this.#holes.pop();
+    return { offsetBytes, zeroed: false };
   }
 
   /** Room at the end of the file for any number of bytes. */
@@ -41,7 +54,7 @@ export class Space {
 
   /** Gives back a place that the file never mentioned. */
   giveBack(offsetBytes: number): void {
-    this.#holes.push(offsetBytes);
+    this.#holes.push({ offsetBytes, lengthBytes: this.#unitBytes });
   }
 
   /** Gives back a place that the file still mentions; it is used again only after a commit. */
@@ -59,6 +72,6 @@ export class Space {
       for (const place of freed) this.#freed.push(place);
       throw error;
     }
-    for (const place of freed) this.#holes.push(place);
+    for (const place of freed) this.giveBack(place);
   }
 }

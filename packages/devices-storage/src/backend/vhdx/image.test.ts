@@ -122,8 +122,8 @@ describe('damage', () => {
     file.write(HEADER_OFFSETS[older], [header]);
     expect(await firstByte(file.clone(), MIB)).toBe(7);
     flip(file, HEADER_OFFSETS[newer] + 8);
-    // Opening is fine, as long as nothing needs the log.
-    await expect(openVhdx(file, { newGuid })).resolves.toBeDefined();
+    // Once only the older one is left, it counts: its log would be written to.
+    await expect(openVhdx(file, { newGuid })).rejects.toThrow(/log lies outside the file/);
   });
 
   it.each([
@@ -426,6 +426,14 @@ describe('log', () => {
     ]);
     await expect(openVhdx(far, { newGuid })).rejects.toThrow(/far outside/);
   });
+
+  it.each([0, HEADER_OFFSETS[0], HEADER_OFFSETS[1], LOG_OFFSET, LOG_OFFSET + MIB - 4096])(
+    'is refused where it asks for a change at %i, which is never logged',
+    async (offsetBytes) => {
+      const file = await withLog([{ at: 0, tail: 0, number: 1, pages: [{ offsetBytes, bytes: sector(1) }] }]);
+      await expect(openVhdx(file, { newGuid })).rejects.toThrow(/a header or to itself/);
+    },
+  );
 
   it('is refused for reading only, with what to do', async () => {
     const file = await withLog([{ at: 0, tail: 0, number: 1, pages: [page(0, 1)] }]);

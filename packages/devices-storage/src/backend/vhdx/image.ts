@@ -105,6 +105,7 @@ export async function readStructures(file: BlockFile, newGuid: () => Guid): Prom
   const regions = await readRegions(file);
   const log = { offsetBytes: logOffset, lengthBytes: logLength };
   const logEnd = logOffset + logLength;
+  if (logEnd > file.sizeBytes) throw badImage(file.name, 'the VHDX log lies outside the file');
   if (regions.all.some((r) => r.offsetBytes < logEnd && logOffset < r.offsetBytes + r.lengthBytes)) {
     throw badImage(file.name, 'the VHDX log overlaps a region');
   }

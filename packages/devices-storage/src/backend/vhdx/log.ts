@@ -15,6 +15,7 @@ import {
   LogEntryHeader,
   MAX_DISK_BYTES,
   MIB,
+  REGION_TABLE_OFFSETS,
   TRAILING_BYTES,
   ZERO_DESCRIPTOR_SIGNATURE,
 } from './layout.ts';
@@ -72,7 +73,7 @@ export async function replayLog(file: BlockFile, place: LogPlace): Promise<numbe
   if (head.flushedFileOffset > file.sizeBytes) {
     throw badImage(file.name, `the file was ${head.flushedFileOffset} bytes long and has been truncated`);
   }
-  checkPlausible(file, sequence);
+  checkPlausible(file, sequence, place);
   for (const entry of sequence) {
     for (const write of entry.writes) {
       if ('data' in write) await file.write(write.offsetBytes, [write.data]);
@@ -84,16 +85,27 @@ export async function replayLog(file: BlockFile, place: LogPlace): Promise<numbe
   return sequence.length;
 }
 
-/** Refuses what would fill the host's disk. */
-function checkPlausible(file: BlockFile, sequence: readonly LogEntry[]): void {
+/** Refuses what would fill the host's disk, and what is never logged: the identifier, the headers, the log itself. */
+function checkPlausible(
+  file: BlockFile,
+  sequence: readonly LogEntry[],
+  { logOffset, logLength }: LogPlace,
+): void {
   let zeroedBytes = 0;
   let endBytes = 0;
   for (const entry of sequence) {
     endBytes = Math.max(endBytes, entry.lastFileOffset);
     for (const write of entry.writes) {
       const lengthBytes = 'data' in write ? write.data.length : write.zeroBytes;
+      const end = write.offsetBytes + lengthBytes;
       if (!('data' in write)) zeroedBytes += lengthBytes;
-      endBytes = Math.max(endBytes, write.offsetBytes + lengthBytes);
+      endBytes = Math.max(endBytes, end);
+      if (
+        write.offsetBytes < REGION_TABLE_OFFSETS[0] ||
+        (write.offsetBytes < logOffset + logLength && end > logOffset)
+      ) {
+        throw badImage(file.name, 'the VHDX log asks for changes to a header or to itself');
+      }
     }
   }
   if (endBytes > MAX_FILE_BYTES || zeroedBytes > MAX_ZEROED_BYTES) {

@@ -2,7 +2,7 @@ import type { Guid } from '@kensho/core';
 import type { BlockFile } from '../block-file.ts';
 import { MetadataPages } from '../sparse/metadata-pages.ts';
 import { SectorBitmap } from '../sparse/sector-bitmap.ts';
-import { Space } from '../sparse/space.ts';
+import { type Hole, Space } from '../sparse/space.ts';
 import { type BlockLayout, BlockState } from '../sparse/sparse-disk.ts';
 import type { Bat } from './bat.ts';
 import type { HeaderPair } from './header.ts';
@@ -198,7 +198,7 @@ export class VhdxLayout implements BlockLayout {
   }
 
   /** Room for blocks that nothing uses: what earlier sessions trimmed, or allocated and never committed. */
-  #holes(): number[] {
+  #holes(): Hole[] {
     const { bat, reserved } = this.#parts;
     const used = [...reserved];
     for (const { payload, extent } of bat.present()) {
@@ -206,10 +206,12 @@ export class VhdxLayout implements BlockLayout {
     }
     used.push({ offsetBytes: this.space.endBytes, lengthBytes: 0 });
     used.sort((a, b) => a.offsetBytes - b.offsetBytes);
-    const holes: number[] = [];
+    const holes: Hole[] = [];
     let free = 0;
     for (const { offsetBytes, lengthBytes } of used) {
-      for (; free + this.blockBytes <= offsetBytes; free += this.blockBytes) holes.push(free);
+      if (free + this.blockBytes <= offsetBytes) {
+        holes.push({ offsetBytes: free, lengthBytes: offsetBytes - free });
+      }
       free = Math.max(free, offsetBytes + lengthBytes);
     }
     // The last one is taken first; the front of the file shall fill first.
