@@ -59,6 +59,7 @@ describe('struct', () => {
 
   it('refuses tables that cannot be', () => {
     expect(() => struct('LONG', 4, { a: [2, u32] })).toThrow(/LONG\.a/);
+    expect(() => struct('NAMED', 4, { data: [0, u32] })).toThrow(/NAMED\.data/);
     expect(() => struct('OVER', 8, { a: [0, u32], b: [3, u8] })).toThrow(/OVER\.b overlaps/);
   });
 

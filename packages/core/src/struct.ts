@@ -105,6 +105,8 @@ export function struct<const S extends StructTable>(name: string, sizeBytes: num
   const taken = new Uint8Array(sizeBytes);
   const entries = Object.entries(table) as [string, readonly [number, FieldType<unknown>]][];
   for (const [field, [offset, type]] of entries) {
+    if (VIEW_PROPERTIES.includes(field))
+      throw new RangeError(`${name}.${field}: views have a property so named`);
     if (offset + type.sizeBytes > sizeBytes)
       throw new RangeError(`${name}.${field} ends beyond ${sizeBytes} bytes`);
     if (taken.subarray(offset, offset + type.sizeBytes).some((used) => used !== 0)) {
@@ -160,6 +162,8 @@ export function struct<const S extends StructTable>(name: string, sizeBytes: num
   return layout;
 }
 
+/** What a view has of its own. */
+const VIEW_PROPERTIES = ['bind', 'data', 'base'];
 const EMPTY = new DataView(new ArrayBuffer(0));
 
 interface Bound {
