@@ -13,5 +13,6 @@ export {
   FuzzViolation,
 } from './fuzz/target.ts';
 export { FUZZ_TARGETS } from './fuzz/targets.ts';
+export { fuzzWatched, type WatchOptions } from './fuzz/watch.ts';
 export { type GuestRun, type GuestRunOptions, guestFailure, runGuest } from './guest-run.ts';
 export { Random } from './random.ts';

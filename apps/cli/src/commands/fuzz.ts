@@ -1,6 +1,4 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-import { FUZZ_TARGETS, type FuzzTarget, fuzz, replay } from '@kensho/testkit';
+import { FUZZ_TARGETS, type FuzzResult, type FuzzTarget, fuzzWatched } from '@kensho/testkit';
 import { type Command, Option } from 'commander';
 import { type CommandContext, printJson } from '../context.ts';
 import { UsageError } from '../exit.ts';
@@ -9,8 +7,8 @@ import { Progress } from '../progress.ts';
 
 /** When neither cases nor seconds are given. */
 const DEFAULT_SECONDS = 10;
-/** A case takes far less than this; what takes more is worth a line. */
-const PROGRESS_EVERY_MS = 500;
+/** Between two lines where they are not rewritten. */
+const PROGRESS_EVERY_MS = 5000;
 
 interface FuzzFlags {
   list?: boolean;
@@ -74,40 +72,35 @@ function targetOf(id: string | undefined): FuzzTarget {
 }
 
 async function run(target: FuzzTarget, flags: FuzzFlags, context: CommandContext): Promise<void> {
-  if (flags.case !== undefined) {
-    await replay(target, flags.case);
-    if (flags.json) printJson(context, { target: target.id, case: flags.case, failed: false });
-    else context.print(`${target.id}: case ${flags.case} passed`);
-    return;
-  }
-  // Memory in use says something only after a collection.
-  setFlagsFromString('--expose-gc');
-  globalThis.gc ??= runInNewContext('gc');
-  const progress = new Progress(5000);
-  let lastMs = performance.now();
+  const progress = new Progress(PROGRESS_EVERY_MS);
   try {
-    const result = await fuzz(target, {
+    const result = await fuzzWatched(target.id, {
       seed: flags.seed ?? 1,
+      only: flags.case,
       cases: flags.cases,
       seconds: flags.seconds ?? (flags.cases === undefined ? DEFAULT_SECONDS : undefined),
-      stopped: () => context.signal.aborted,
-      onCase: (seed, before) => {
-        const nowMs = performance.now();
-        if (nowMs - lastMs < PROGRESS_EVERY_MS) return;
-        lastMs = nowMs;
-        progress.show(`${target.id}: ${before.toLocaleString('en-US')} cases, now ${seed}`);
-      },
+      signal: context.signal,
+      onProgress: (cases, seed) =>
+        progress.show(`${target.id}: ${cases.toLocaleString('en-US')} cases, now ${seed}`),
     });
-    context.signal.throwIfAborted();
     progress.clear();
-    if (flags.json) return printJson(context, result);
-    const megabytes = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
-    context.print(
-      `${result.target}: ${result.cases.toLocaleString('en-US')} cases of seed ${result.seed} in ${result.seconds.toFixed(1)} s ` +
-        `(${Math.round(result.casesPerSecond).toLocaleString('en-US')} a second), none failed; ` +
-        `memory ${megabytes(result.heapBytesEarly)} MiB early, ${megabytes(result.heapBytesEnd)} MiB at the end`,
-    );
+    if (flags.json)
+      printJson(
+        context,
+        flags.case === undefined ? result : { target: target.id, case: flags.case, failed: false },
+      );
+    else
+      context.print(flags.case === undefined ? summary(result) : `${target.id}: case ${flags.case} passed`);
   } finally {
     progress.clear();
   }
+}
+
+function summary(result: FuzzResult): string {
+  const megabytes = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
+  return (
+    `${result.target}: ${result.cases.toLocaleString('en-US')} cases of seed ${result.seed} in ${result.seconds.toFixed(1)} s ` +
+    `(${Math.round(result.casesPerSecond).toLocaleString('en-US')} a second), none failed; ` +
+    `memory ${megabytes(result.heapBytesEarly)} MiB early, ${megabytes(result.heapBytesEnd)} MiB at the end`
+  );
 }

@@ -4,6 +4,8 @@ import { FuzzFailure, type FuzzSubject, type FuzzTarget } from './target.ts';
 export interface FuzzOptions {
   /** The cases' seeds come from this one. */
   readonly seed: number;
+  /** Runs this case and no other. */
+  readonly only?: number;
   /** Ends after that many cases. @default no bound */
   readonly cases?: number;
   /** Ends after that time. @default no bound */
@@ -40,7 +42,8 @@ const GROWTH_LIMIT_BYTES = 32 * 2 ** 20;
 export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<FuzzResult> {
   const subject = target.create();
   const seeds = new Random(options.seed);
-  const { cases: caseLimit = Infinity, seconds: timeLimit = Infinity, onCase } = options;
+  const { only, seconds: timeLimit = Infinity, onCase } = options;
+  const caseLimit = only === undefined ? (options.cases ?? Infinity) : 1;
   const startMs = performance.now();
   const elapsed = () => (performance.now() - startMs) / 1000;
   let cases = 0;
@@ -50,7 +53,7 @@ export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<Fu
   while (cases < caseLimit && elapsed() < timeLimit && options.stopped?.() !== true) {
     if (early === undefined && cases > 0 && share() >= 0.1) early = { cases, bytes: await memoryInUse() };
     for (let i = 0; i < BATCH && cases < caseLimit; i++, cases++) {
-      last = seeds.u32();
+      last = only ?? seeds.u32();
       onCase?.(last, cases);
       await runCase(target, subject, last);
     }

@@ -1,0 +1,38 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { parentPort, workerData } from 'node:worker_threads';
+import { fuzz } from './driver.ts';
+import type { FuzzTarget } from './target.ts';
+import { type FuzzAnswer, type FuzzAssignment, Shared } from './watch.ts';
+
+/** The thread in which cases run. A case that never ends keeps this one busy, and whoever watches names it. */
+const { module, targetId, options, shared } = workerData as FuzzAssignment;
+const state = new Int32Array(shared);
+
+async function work(): Promise<FuzzAnswer> {
+  const targets: { readonly FUZZ_TARGETS: readonly FuzzTarget[] } = await import(module);
+  const target = targets.FUZZ_TARGETS.find(({ id }) => id === targetId);
+  if (target === undefined) return { failure: { reason: `${module} has no fuzz target '${targetId}'` } };
+  try {
+    const result = await fuzz(target, {
+      ...options,
+      onCase(seed, casesBefore) {
+        Atomics.store(state, Shared.SEED, seed);
+        Atomics.store(state, Shared.CASES, casesBefore);
+      },
+      stopped: () => Atomics.load(state, Shared.STOP) !== 0,
+    });
+    return { result };
+  } catch (error) {
+    return { failure: { seed: Atomics.load(state, Shared.SEED) >>> 0, reason: reasonOf(error) } };
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+// What memory is in use shows only after a collection; a thread cannot be started with the option that allows one.
+setFlagsFromString('--expose-gc');
+globalThis.gc ??= runInNewContext('gc');
+parentPort?.postMessage(await work());
