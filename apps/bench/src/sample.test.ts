@@ -16,7 +16,7 @@ async function knownDisk(): Promise<Disk> {
 }
 
 /** The disk as it is but for the requests that are given. */
-function but(disk: Disk, changes: Partial<Pick<Disk, 'read' | 'write'>>): Disk {
+function but(disk: Disk, changes: Partial<Pick<Disk, 'read' | 'write' | 'flush'>>): Disk {
   return {
     sizeBytes: disk.sizeBytes,
     logicalSectorBytes: disk.logicalSectorBytes,
@@ -88,5 +88,21 @@ describe.each(PATHS)('a sample on the %s path', { timeout: 30_000 }, (path) => {
     await expect(sampleOn(forgetful, 'seq-write', path)).rejects.toThrow(
       /does not hold what was last written/,
     );
+  });
+
+  it('fails where the host reads something else than the guest did', async () => {
+    const disk = await knownDisk();
+    let readSinceFlush = Number.NEGATIVE_INFINITY;
+    const twofaced = but(disk, {
+      flush: () => {
+        readSinceFlush = 0;
+      },
+      async read(offset, target) {
+        await disk.read(offset, target);
+        if (readSinceFlush >= SPAN_BYTES) target[0][0] ^= 1;
+        readSinceFlush += sizeOf(target);
+      },
+    });
+    await expect(sampleOn(twofaced, 'rand-write', path)).rejects.toThrow(/different data after the writes/);
   });
 });
