@@ -8,7 +8,7 @@ import type { FuzzOptions, FuzzResult } from './driver.ts';
 export const Shared = {
   /** Seed of the case under way. */
   SEED: 0,
-  /** Cases that ended. */
+  /** Cases that ended; -1 until the first one begins. */
   CASES: 1,
   /** Not zero: end soon. */
   STOP: 2,
@@ -43,6 +43,8 @@ export interface WatchOptions extends RunOptions {
 }
 
 const DEFAULT_HANG_SECONDS = 30;
+/** What loading the target's code may take, on a busy machine. */
+const LOADING_SECONDS = 60;
 const LOOK_EVERY_MS = 1000;
 /** Entries have this file's ending: sources run as they are, builds as built. */
 const ENDING = path.extname(import.meta.filename);
@@ -97,7 +99,7 @@ function answerOf(worker: Worker): Promise<FuzzAnswer> {
   });
 }
 
-/** Looks whether cases go on ending. The first one also waits for the target's code to be loaded. */
+/** Looks whether cases go on ending. */
 function watch(
   targetId: string,
   state: Int32Array,
@@ -109,13 +111,14 @@ function watch(
   return setInterval(
     () => {
       const now = Atomics.load(state, Shared.CASES);
+      const patience = now < 0 ? Math.max(hangSeconds, LOADING_SECONDS) : hangSeconds;
       const seed = Atomics.load(state, Shared.SEED) >>> 0;
       if (now !== cases) {
         cases = now;
         sinceMs = performance.now();
         onProgress?.(cases, seed);
-      } else if (performance.now() - sinceMs > hangSeconds * 1000) {
-        const message = `${targetId}: case ${seed} has not ended for ${hangSeconds} s (run it again with --case ${seed})`;
+      } else if (performance.now() - sinceMs > patience * 1000) {
+        const message = `${targetId}: case ${seed} has not ended for ${patience} s (run it again with --case ${seed})`;
         reject(new KenshoError('FUZZ_HANG', message));
       }
     },

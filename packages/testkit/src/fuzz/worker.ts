@@ -35,4 +35,7 @@ function reasonOf(error: unknown): string {
 // What memory is in use shows only after a collection; a thread cannot be started with the option that allows one.
 setFlagsFromString('--expose-gc');
 globalThis.gc ??= runInNewContext('gc');
+// A case that waits for ever must not look like a thread with nothing left to do.
+const alive = setInterval(() => {}, 2 ** 30);
 parentPort?.postMessage(await work());
+clearInterval(alive);

@@ -25,7 +25,14 @@ const CHECKSUM = 4;
 export const vhdxTarget: FuzzTarget = {
   id: 'vhdx',
   description: 'damaged VHDX images with and without a log to replay: checked, opened, used, closed',
-  corpus: [],
+  corpus: [
+    // A log that the header puts beyond the end of the file.
+    3100791935, 3389801454,
+    // A log that asks for changes to the headers.
+    1152041564, 2275183404,
+    // A sparse file of terabytes: more places for blocks than fit memory.
+    1756951690,
+  ],
   create: () => imageSubject(format),
 };
 
