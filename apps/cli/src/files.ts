@@ -17,6 +17,13 @@ export function checkFolder(folder: string): void {
   fs.accessSync(existing, fs.constants.W_OK);
 }
 
+/** Makes a folder and those above it. Node's own recursive form never returns where a file system refuses new ones. */
+export function makeFolder(folder: string): void {
+  const missing: string[] = [];
+  for (let at = path.resolve(folder); !fs.existsSync(at); at = path.dirname(at)) missing.unshift(at);
+  for (const at of missing) fs.mkdirSync(at);
+}
+
 /** Replaces a text file as a whole. */
 export function writeWhole(file: string, text: string): void {
   const temporary = temporaryName(file);

@@ -16,7 +16,7 @@ import {
 } from '@kensho/bench';
 import type { Command } from 'commander';
 import { type CommandContext, printJson } from '../context.ts';
-import { checkFolder, writeWhole } from '../files.ts';
+import { checkFolder, makeFolder, writeWhole } from '../files.ts';
 import { parseCount, parseNames, parseSeconds, parseSize } from '../parse.ts';
 import { Progress } from '../progress.ts';
 
@@ -123,7 +123,7 @@ async function storage(flags: StorageFlags, context: CommandContext): Promise<vo
   } finally {
     progress.clear();
   }
-  fs.mkdirSync(flags.out, { recursive: true });
+  makeFolder(flags.out);
   const page = path.join(flags.out, 'report.html');
   const data = path.join(flags.out, 'report.json');
   writeWhole(page, renderHtml(report));
