@@ -26,7 +26,7 @@ const FORMATS: readonly Format[] = [
   { name: 'bzip2', magic: [0x42, 0x5a, 0x68], decompress: decompressBzip2 },
   { name: 'XZ', magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], decompress: decompressLzma },
   // Properties 93 (lc 3, lp 0, pb 2) are what Linux builds with; the dictionary's size follows.
-  { name: 'LZMA', magic: [0x5d, 0x00, 0x00], decompress: decompressLzma },
+  { name: 'LZMA', magic: [0x5d, 0x00], decompress: decompressLzma },
   { name: 'LZ4', magic: [0x02, 0x21, 0x4c, 0x18], decompress: decompressLz4Legacy },
   {
     name: 'zstd',
