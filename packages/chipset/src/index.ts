@@ -1,4 +1,6 @@
+export { type AcpiConfig, type AcpiTables, buildAcpiTables } from './acpi/tables.ts';
 export { Board, type BoardServices } from './board.ts';
+export type { MemoryImage } from './firmware-table.ts';
 export { I8042, type I8042Options, type I8042Services } from './i8042.ts';
 export { PIIX4_IDE_DEVFN, PIIX4_PM_DEVFN, PIRQ_INITIAL_IRQ } from './pci/isa-bridge.ts';
 export { devfnOf, PCI_BUS, type PciBus, pirqOf } from './pci/pci-bus.ts';
@@ -21,4 +23,5 @@ export {
 export { PostPort } from './post.ts';
 export { Rtc, type RtcOptions, type RtcServices } from './rtc.ts';
 export { ModemLines, type SerialBackend, type SerialLine } from './serial-backend.ts';
+export { buildSmbiosTables, type SmbiosConfig, type SmbiosTables } from './smbios.ts';
 export { COM_PORTS, Uart, type UartOptions, type UartServices } from './uart.ts';

@@ -29,7 +29,7 @@ const PMIOSE = 0x01;
 
 /** Where firmware would have put the registers, as the FADT says. */
 export const PM_BASE = 0x400;
-const PM_PORTS = 0x40;
+export const PM_PORTS = 0x40;
 
 /** Power management registers (82371AB, 7.2), and the reset register of Hyper-V among those that it has not. */
 export const PmRegister = {
