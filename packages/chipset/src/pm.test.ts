@@ -152,9 +152,13 @@ describe('PowerManagement', () => {
   });
 
   it('goes away whole, wherever its registers are', () => {
-    const { ports, pm, writeConfig, readConfig } = setUp();
+    const { ports, pm, work, sci, writeConfig, readConfig } = setUp();
+    ports.out(PM1_ENABLE, 0x0101, 2);
     writeConfig(0x40, 0x5000);
     pm.stop();
+    pm.pressPowerButton();
+    work.run();
+    expect(sci()).toBe(false);
     expect(readConfig(0)).toBe(0xffffffff);
     expect(ports.in(0x5004, 2)).toBe(0xffff);
     expect(ports.in(0xb2)).toBe(0xff);

@@ -169,8 +169,9 @@ export class PowerManagement implements PortHandler {
 
   /** Takes the function away. */
   stop(): void {
-    this.#timerEvent?.cancel();
-    this.#sci.set(false);
+    // A button that is pressed later raises nothing any more.
+    this.#enable = 0;
+    this.#updateSci();
     if (this.#region !== undefined) this.#ports.remove(this.#region);
     this.#region = undefined;
     this.#end();

@@ -292,6 +292,17 @@ describe('Uart', () => {
     expect(services.ports.in(0x3fd)).toBe(0xff);
   });
 
+  it('raises nothing once it is gone', () => {
+    const { uart, write, receive, raised, read } = setUp();
+    write(MCR, OUT2);
+    write(IER, 0x0f);
+    expect(raised()).toBe(true);
+    uart.stop();
+    receive('late');
+    expect(raised()).toBe(false);
+    expect(read(LSR)).toBe(0xff);
+  });
+
   it('bears any sequence of accesses', () => {
     const access = fc.tuple(fc.nat({ max: 7 }), fc.nat({ max: 255 }), fc.nat({ max: 3 }));
     fc.assert(

@@ -139,8 +139,10 @@ export class Uart implements SerialLine {
 
   /** Takes the port away. */
   stop(): void {
-    this.#irq.set(false);
     this.#release();
+    // What the backend still has to say raises nothing any more.
+    this.#interruptEnable = 0;
+    this.#updateInterrupt();
   }
 
   receive(bytes: Uint8Array): number {
@@ -158,8 +160,8 @@ export class Uart implements SerialLine {
 
   resumeOutput(): void {
     this.#work.defer(() => {
-      if (this.#backend === undefined) return;
-      while (this.#unsent.length > 0 && this.#backend.send(this.#unsent[0])) this.#unsent.shift();
+      if (this.#unsent.length === 0) return;
+      while (this.#unsent.length > 0 && this.#backend?.send(this.#unsent[0])) this.#unsent.shift();
       if (this.#unsent.length === 0) this.#emptied = true;
       this.#updateInterrupt();
     });

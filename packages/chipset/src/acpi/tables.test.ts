@@ -17,6 +17,9 @@ const CONFIG: AcpiConfig = {
   ],
 };
 
+/** The compiler and disassembler of ACPICA, if it is installed. */
+const IASL = 'iasl';
+
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('latin1');
 const sum = (bytes: Uint8Array) => bytes.reduce((total, byte) => total + byte, 0) & 0xff;
 const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -147,7 +150,7 @@ describe('buildAcpiTables', () => {
     expect(text(setUp({ ...CONFIG, vmbus: false }).dsdt)).not.toContain('VMBS');
   });
 
-  const hasIasl = spawnSync('iasl', ['-v']).error === undefined;
+  const hasIasl = spawnSync(IASL, ['-v']).error === undefined;
   it(
     hasIasl
       ? 'is disassembled by iasl without an error, and compiles again to the same bytes'
@@ -157,7 +160,7 @@ describe('buildAcpiTables', () => {
       const folder = mkdtempSync(join(tmpdir(), 'kensho-acpi-'));
       try {
         const iasl = (...args: string[]) =>
-          execFileSync('iasl', args, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+          execFileSync(IASL, args, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
         for (const { name, bytes } of setUp().tables.images) {
           if (name === 'RSDP') continue;
           writeFileSync(join(folder, `${name}.aml`), bytes);
