@@ -27,7 +27,10 @@ const INTERFACE_ID = '6f1e2d3c-0000-4000-8000-0123456789ab';
 export const busTarget: FuzzTarget = {
   id: 'bus',
   description: 'channel messages to the control plane of VMBus, with offers that come and go',
-  corpus: [],
+  corpus: [
+    // A channel released while the teardown of its GPADL waits for its device to close.
+    1841125396,
+  ],
   create: () => ({ run: (random) => new BusCase(random).run() }),
 };
 
@@ -360,6 +363,14 @@ class BusCase implements ControlPlaneEffects {
     }
     this.#control.receive(copy);
     copy.fill(0xee);
+    // With a channel that the guest releases go its GPADLs: nobody waits for them any more.
+    if (type === ChannelMessageType.RELID_RELEASED) this.#forgetReleased();
+  }
+
+  #forgetReleased(): void {
+    this.#questions = this.#questions.filter(({ type, key }) => {
+      return type !== ChannelMessageType.GPADL_TORNDOWN || this.#gpadls.get(Number(key))?.owner.relid !== 0;
+    });
   }
 
   #answer(type: number, sent: Uint8Array): void {

@@ -1,4 +1,11 @@
-import { GRANTABLE_HYPERCALL_PRIVILEGES, HvStatus, HypercallCode, PAGE_SIZE, type Qword } from '@kensho/core';
+import {
+  GRANTABLE_HYPERCALL_PRIVILEGES,
+  HvStatus,
+  HypercallCode,
+  type HypercallName,
+  PAGE_SIZE,
+  type Qword,
+} from '@kensho/core';
 import type { Random } from '../../random.ts';
 import { FuzzMachine, MachineMemory } from '../machine.ts';
 import { expectAlways, type FuzzTarget } from '../target.ts';
@@ -69,17 +76,19 @@ function run(memory: MachineMemory, random: Random): void {
 const BEFORE = Buffer.alloc(RAM_BYTES);
 
 function makeCall(machine: FuzzMachine, random: Random, vpIndex: number): void {
-  const code = mostly(random, () => random.pick(CODES), 16);
-  const fast = random.oneIn(3) ? FAST : 0;
-  const variable = random.oneIn(3) ? random.below(random.oneIn(4) ? 512 : 6) << 17 : 0;
-  const reserved = random.oneIn(16) ? random.u32() & 0xf8000000 : 0;
-  const controlLo = (code & 0xffff) | fast | variable | reserved;
-  const repCount = random.oneIn(2) ? random.below(random.oneIn(4) ? 4096 : 8) : 0;
-  const repStart = random.oneIn(4) ? random.below(repCount + 2) : 0;
-  const controlHi = repCount | (repStart << 16) | (random.oneIn(16) ? random.u32() & 0xf000f000 : 0);
-  const input = fast === 0 ? address(random) : { lo: edgeValue(random), hi: edgeValue(random) };
-  const output = fast === 0 ? address(random) : { lo: edgeValue(random), hi: edgeValue(random) };
-  if (fast === 0) fillInput(machine, random, input);
+  const { code, words, variableWords = 0, reps = 0 } = random.oneIn(3) ? anyCall(random) : soundCall(random);
+  const fast = words.length <= 4 && random.oneIn(3) ? FAST : 0;
+  const reserved = random.oneIn(24) ? random.u32() & 0xf8000000 : 0;
+  const variable = random.oneIn(24) ? random.below(512) : variableWords >> 1;
+  const controlLo = (code & 0xffff) | fast | (variable << 17) | reserved;
+  const repCount = random.oneIn(24) ? random.below(4096) : reps;
+  const repStart = random.oneIn(8) ? random.below(repCount + 2) : 0;
+  const controlHi = repCount | (repStart << 16) | (random.oneIn(24) ? random.u32() & 0xf000f000 : 0);
+  if (random.oneIn(4) && words.length > 0) words[random.below(words.length)] = edgeValue(random);
+  const inRegisters = (at: number) => ({ lo: words[at] ?? 0, hi: words[at + 1] ?? 0 });
+  const input = fast === 0 ? address(random, 4 * words.length) : inRegisters(0);
+  const output = fast === 0 ? address(random, 16 * reps) : inRegisters(2);
+  if (fast === 0) fillInput(machine, words, input);
 
   const ram = machine.ram(0);
   BEFORE.set(ram);
@@ -102,10 +111,106 @@ function makeCall(machine: FuzzMachine, random: Random, vpIndex: number): void {
   }
 }
 
-/** The address of a parameter list. */
-function address(random: Random): Qword {
+/** A call: its code, its input as words, and what its input value says of that. */
+interface Call {
+  readonly code: number;
+  readonly words: number[];
+  readonly variableWords?: number;
+  readonly reps?: number;
+}
+
+/** A call that a guest could mean. */
+function soundCall(random: Random): Call {
+  const vector = 0x10 + random.below(0xf0);
+  const mask = () => [random.u32(), random.oneIn(2) ? 0 : random.u32()];
+  const banks = random.below(3);
+  const vpSet = () => [
+    random.oneIn(3) ? 1 : 0,
+    0,
+    2 ** banks - 1,
+    0,
+    ...Array.from({ length: 2 * banks }, () => random.u32()),
+  ];
+  const space = [random.u32(), 0, random.below(8), 0];
+  const reps = 1 + random.below(6);
+  const list = Array.from({ length: 2 * reps }, () => random.u32());
+  const registers = [0xffffffff, 0xffffffff, random.oneIn(2) ? 0xfffffffe : random.below(3), 0];
+  const names = Array.from({ length: reps }, () => random.pick(REGISTERS));
+  switch (random.pick(GUEST_CALLS)) {
+    case 'HvCallPostMessage':
+      return {
+        code: HypercallCode.HvCallPostMessage,
+        words: [
+          MESSAGE_CONNECTION,
+          0,
+          1 + random.below(9),
+          random.below(241),
+          ...Array.from({ length: 60 }, () => 0x01010101),
+        ],
+      };
+    case 'HvCallSignalEvent':
+      return { code: HypercallCode.HvCallSignalEvent, words: [EVENT_CONNECTION, random.below(2048)] };
+    case 'HvCallSendSyntheticClusterIpi':
+      return { code: HypercallCode.HvCallSendSyntheticClusterIpi, words: [vector, 0, ...mask()] };
+    case 'HvCallSendSyntheticClusterIpiEx':
+      return {
+        code: HypercallCode.HvCallSendSyntheticClusterIpiEx,
+        words: [vector, 0, ...vpSet()],
+        variableWords: 2 * banks,
+      };
+    case 'HvCallFlushVirtualAddressSpace':
+      return { code: HypercallCode.HvCallFlushVirtualAddressSpace, words: [...space, ...mask()] };
+    case 'HvCallFlushVirtualAddressList':
+      return {
+        code: HypercallCode.HvCallFlushVirtualAddressList,
+        words: [...space, ...mask(), ...list],
+        reps,
+      };
+    case 'HvCallFlushVirtualAddressSpaceEx':
+      return {
+        code: HypercallCode.HvCallFlushVirtualAddressSpaceEx,
+        words: [...space, ...vpSet()],
+        variableWords: 2 * banks,
+      };
+    case 'HvCallFlushVirtualAddressListEx':
+      return {
+        code: HypercallCode.HvCallFlushVirtualAddressListEx,
+        words: [...space, ...vpSet(), ...list],
+        variableWords: 2 * banks,
+        reps,
+      };
+    case 'HvCallGetVpRegisters':
+      return { code: HypercallCode.HvCallGetVpRegisters, words: [...registers, ...names], reps };
+    case 'HvCallSetVpRegisters':
+      return {
+        code: HypercallCode.HvCallSetVpRegisters,
+        words: [...registers, ...names.flatMap((name) => [name, 0, 0, 0, random.u32(), 0, 0, 0])],
+        reps,
+      };
+    case 'HvCallNotifyLongSpinWait':
+      return { code: HypercallCode.HvCallNotifyLongSpinWait, words: [random.u32(), 0] };
+    case 'HvCallGetPartitionId':
+      return { code: HypercallCode.HvCallGetPartitionId, words: [] };
+    default:
+      return { code: HypercallCode.HvExtCallQueryCapabilities, words: [] };
+  }
+}
+
+/** A call of any code, with words of any sense. */
+function anyCall(random: Random): Call {
+  return {
+    code: mostly(random, () => random.pick(CODES), 8),
+    words: Array.from({ length: random.below(40) }, () => mostly(random, () => random.pick(SENSIBLE), 3)),
+    variableWords: random.oneIn(2) ? 2 * random.below(6) : 0,
+    reps: random.oneIn(2) ? random.below(8) : 0,
+  };
+}
+
+/** The address of a parameter list, mostly within one page. */
+function address(random: Random, sizeBytes: number): Qword {
   const page = random.below(RAM_PAGES);
-  switch (random.below(8)) {
+  const room = Math.max(1, PAGE_SIZE - sizeBytes);
+  switch (random.below(12)) {
     case 0:
       return { lo: edgeValue(random), hi: random.oneIn(2) ? 0 : edgeValue(random) };
     case 1:
@@ -114,22 +219,37 @@ function address(random: Random): Qword {
     case 2:
       return { lo: page * PAGE_SIZE + random.below(PAGE_SIZE), hi: 0 };
     default:
-      return { lo: page * PAGE_SIZE + 8 * random.below(32), hi: 0 };
+      return { lo: page * PAGE_SIZE + (random.below(room) & ~7), hi: 0 };
   }
 }
 
-/** Words that look like what calls take: connections, sizes, vectors, VP indices, register names. */
-function fillInput(machine: FuzzMachine, random: Random, at: Qword): void {
+function fillInput(machine: FuzzMachine, words: readonly number[], at: Qword): void {
   if (at.hi !== 0 || at.lo >= RAM_BYTES) return;
   const ram = machine.ram(at.lo);
   const data = new DataView(ram.buffer, ram.byteOffset, ram.length);
-  const count = Math.min(2 + random.below(40), ram.length >> 2);
-  for (let i = 0; i < count; i++) {
-    const value = mostly(random, () => random.pick(SENSIBLE), 3);
-    data.setUint32(4 * i, value, true);
-  }
+  for (let i = 0; i < words.length && 4 * i + 4 <= ram.length; i++) data.setUint32(4 * i, words[i], true);
 }
 
+/** What a child partition may be allowed to call. */
+const GUEST_CALLS = [
+  'HvCallPostMessage',
+  'HvCallSignalEvent',
+  'HvCallSendSyntheticClusterIpi',
+  'HvCallSendSyntheticClusterIpiEx',
+  'HvCallFlushVirtualAddressSpace',
+  'HvCallFlushVirtualAddressList',
+  'HvCallFlushVirtualAddressSpaceEx',
+  'HvCallFlushVirtualAddressListEx',
+  'HvCallGetVpRegisters',
+  'HvCallSetVpRegisters',
+  'HvCallNotifyLongSpinWait',
+  'HvCallGetPartitionId',
+  'HvExtCallQueryCapabilities',
+] as const satisfies readonly HypercallName[];
+
+const REGISTERS = [0x00020000, 0x00040004, 0x00090002, 0x00090003, 0x00090004];
+
+/** Connections, sizes, vectors, VP indices: what words of an input are. */
 const SENSIBLE = [
   0,
   0,
@@ -149,9 +269,5 @@ const SENSIBLE = [
   0x100,
   0xfffffffe,
   0xffffffff,
-  0x00020000,
-  0x00040004,
-  0x00090002,
-  0x00090003,
-  0x00090004,
+  ...REGISTERS,
 ];

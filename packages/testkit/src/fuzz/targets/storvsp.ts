@@ -166,6 +166,10 @@ class StorageCase {
 
   #sendSomething(): void {
     const random = this.#random;
+    if (random.oneIn(2)) {
+      this.#sendTransfer();
+      return;
+    }
     const packetBytes = random.oneIn(6)
       ? random.below(80)
       : random.oneIn(4)
@@ -176,18 +180,35 @@ class StorageCase {
     );
     const packet = random.oneIn(20) ? random.bytes(PACKET_BYTES) : this.#packet(transferBytes);
     const payload = random.oneIn(40) ? random.bytes(packetBytes) : packet.subarray(0, packetBytes);
+    this.#send(payload, random.oneIn(5) ? undefined : this.#ranges(transferBytes));
+  }
+
+  /** A read or a write as a guest makes it, or nearly. */
+  #sendTransfer(): void {
+    const random = this.#random;
+    const lun = random.below(2);
+    const sectorBytes = lun === 1 ? 2048 : 512;
+    const count = 1 + random.below(MAX_TRANSFER_BYTES / 2048);
+    const write = lun === 0 && random.oneIn(2);
+    const cdb = new Uint8Array(16);
+    const view = new DataView(cdb.buffer);
+    cdb[0] = write ? 0x2a : 0x28;
+    view.setUint32(2, random.below(DISK_BYTES / sectorBytes - count + 2));
+    view.setUint16(7, count);
+    const packet = new Uint8Array(PACKET_BYTES);
+    const transferBytes = count * sectorBytes;
+    setSrb(packet, { dataIn: write ? 0 : 1, transferBytes, lun, cdb });
+    if (random.oneIn(8)) packet[12 + random.below(PACKET_BYTES - 12)] = random.u32();
+    this.#send(packet, this.#ranges(transferBytes));
+  }
+
+  #send(payload: Uint8Array, ranges: readonly GuestRange[] | undefined): void {
     const id = this.#nextTransaction++;
-    const completion = !random.oneIn(8);
-    const sent = this.#rings.send(
-      payload,
-      id,
-      completion,
-      random.oneIn(5) ? undefined : this.#ranges(transferBytes),
-    );
-    if (!sent || !completion) return;
-    const asked = payload.length >= 28 ? message.wordOf(payload.slice(0, 28), 6) : 0;
+    const completion = !this.#random.oneIn(8);
+    if (!this.#rings.send(payload, id, completion, ranges) || !completion) return;
+    const transferBytes = payload.length >= 28 ? message.wordOf(payload, 6) : 0;
     // What goes into the ring is a multiple of 8 bytes.
-    this.#asked.set(id, { packetBytes: (payload.length + 7) & ~7, transferBytes: asked });
+    this.#asked.set(id, { packetBytes: (payload.length + 7) & ~7, transferBytes });
   }
 
   #packet(transferBytes: number): Uint8Array {

@@ -130,7 +130,7 @@ class SynicCase {
         this.#takeMessage(vp, random.below(SINTS));
         return;
       case 12:
-        this.#acknowledge(vp);
+        for (let i = random.below(4); i >= 0; i--) this.#acknowledge(vp);
         return;
       case 13:
         await machine.advance(random.below(random.oneIn(8) ? 1e9 : 2000));
@@ -167,7 +167,7 @@ class SynicCase {
     const lo = overlay
       ? mostly(random, () => random.below(RAM_PAGES) * PAGE_SIZE + random.below(2), 16)
       : msr === HvMsr.SCONTROL
-        ? random.below(2)
+        ? +!random.oneIn(6)
         : this.#value();
     const hi = overlay ? (random.oneIn(16) ? edgeValue(random) : 0) : this.#high();
     // A hypercall page that is gone or locked ends nothing, but the rest would have less to do.
@@ -280,6 +280,14 @@ class SynicCase {
 
   /** Takes what can be delivered into service, and mostly ends it again. */
   #acknowledge(vp: number): void {
+    if (this.#random.oneIn(3)) {
+      for (const [register, value] of [
+        [ApicRegister.SVR, 0x1ff],
+        [ApicRegister.TPR, 0],
+      ]) {
+        this.#machine.vp(vp).mmioWrite(APIC_PAGE_GPA + register, 4, value);
+      }
+    }
     const pending = this.#machine.interruptPending(vp);
     const vector = this.#machine.vp(vp).acknowledgeInterrupt();
     expectAlways(
