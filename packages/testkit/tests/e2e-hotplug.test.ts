@@ -5,8 +5,8 @@ import {
   type GuestTask,
   type HostedPartition,
 } from '@kensho/core';
-import { DiskUnit, type ScsiController } from '@kensho/devices-storage';
-import type { KitKernel } from '@kensho/guest-kit';
+import { DiskUnit, IdeDriver, type ScsiController } from '@kensho/devices-storage';
+import { type KitKernel, scanPciBus } from '@kensho/guest-kit';
 import { describe, expect, it } from 'vitest';
 import { runGuest } from '../src/index.ts';
 import {
@@ -185,6 +185,7 @@ describe('while the guest works on its disks', () => {
 
   it('the IDE controller can be taken away and comes back with other disks', async () => {
     const [before, after] = [ramDisk(), ramDisk(2 * MIB)];
+    await after.write(0, [pattern(2, 4096)]);
     succeeded(
       await runGuest({
         plugins,
@@ -193,10 +194,16 @@ describe('while the guest works on its disks', () => {
         *main(kernel) {
           const [device] = yield* blockDevices(kernel, 1);
           yield* write(kernel, device, 0, pattern(1, 4096));
+          const status = () => kernel.cpu.in(0x1f7, 1);
           kernel.print('exchange');
           // A floating bus: nothing is there.
-          yield* until(kernel, () => kernel.cpu.in(0x1f7, 1) === 0xff || kernel.path === 'enlightened');
-          yield* until(kernel, () => kernel.cpu.in(0x1f7, 1) !== 0xff);
+          yield* until(kernel, () => status() === 0xff);
+          yield* until(kernel, () => status() !== 0xff);
+          const driver = new IdeDriver();
+          for (const fn of scanPciBus(kernel.cpu)) if (driver.matches(fn)) yield* driver.attach(fn, kernel);
+          const [, again] = kernel.devices(GUEST_BLOCK_DEVICES);
+          expect(again.sectorCount).toBe(4096);
+          yield* expectAt(kernel, again, 0, pattern(2, 4096));
         },
         async onLine(line, partition) {
           if (line !== 'exchange') return;

@@ -184,4 +184,5 @@ export class GuestIoError extends Error {
   }
 }
 
-export const GUEST_BLOCK_DEVICES: GuestDeviceClass<GuestBlockDevice> = guestDeviceClass<GuestBlockDevice>('block');
+export const GUEST_BLOCK_DEVICES: GuestDeviceClass<GuestBlockDevice> =
+  guestDeviceClass<GuestBlockDevice>('block');
