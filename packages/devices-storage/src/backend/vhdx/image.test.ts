@@ -240,6 +240,18 @@ describe('damage', () => {
 });
 
 describe('states of blocks', () => {
+  it('finds room in a sparse file that has more of it than memory', async () => {
+    const file = await image();
+    file.truncate(2 ** 46);
+    const { disk } = await openVhdx(file, { newGuid });
+    await disk.write(4 * MIB, [new Uint8Array(512).fill(9)]);
+    await disk.write(5 * MIB, [new Uint8Array(512).fill(8)]);
+    await disk.close();
+    expect(file.sizeBytes).toBe(2 ** 46);
+    expect((await checkVhdx(file, newGuid)).problems).toEqual([]);
+    expect([await firstByte(file.clone(), 4 * MIB), await firstByte(file, 5 * MIB)]).toEqual([9, 8]);
+  });
+
   it.each([
     PAYLOAD_BLOCK_NOT_PRESENT,
     PAYLOAD_BLOCK_UNDEFINED,

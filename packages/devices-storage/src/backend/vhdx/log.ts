@@ -123,6 +123,7 @@ async function zero(file: BlockFile, offsetBytes: number, lengthBytes: number): 
 class LogScan {
   readonly #name: string;
   readonly #log: Uint8Array;
+  readonly #data: DataView;
   readonly #guid: Guid;
   readonly #entries = new Map<number, LogEntry | undefined>();
   #checkedBytes = 0;
@@ -130,6 +131,7 @@ class LogScan {
   constructor(name: string, log: Uint8Array, guid: Guid) {
     this.#name = name;
     this.#log = log;
+    this.#data = new DataView(log.buffer, log.byteOffset, log.length);
     this.#guid = guid;
   }
 
@@ -180,11 +182,12 @@ class LogScan {
   }
 
   #parse(at: number): LogEntry | undefined {
+    // Most sectors are none, and this tells.
+    if (this.#data.getUint32(at, true) !== LOG_ENTRY_SIGNATURE) return undefined;
     const header = LogEntryHeader.read(this.#log, at);
     const { EntryLength, DescriptorCount, SequenceNumber, Tail } = header;
     const descriptorBytes = LogEntryHeader.sizeBytes + DescriptorCount * LOG_DESCRIPTOR_BYTES;
     if (
-      header.Signature !== LOG_ENTRY_SIGNATURE ||
       header.LogGuid !== this.#guid ||
       SequenceNumber === 0n ||
       EntryLength === 0 ||
