@@ -13,6 +13,7 @@ import {
   PAGE_SIZE,
   PARTITION_INFO,
   type Resolver,
+  ramLayout,
   VP_REGISTERS,
 } from '@kensho/core';
 import { bootBzImage, bootLinux } from './boot/linux.ts';
@@ -97,18 +98,19 @@ function seedOf(partition: Resolver, given: Uint8Array | undefined): Uint8Array 
   return given.length === 0 ? undefined : given;
 }
 
-/** The guest pages below 4 GiB: RAM that does not fit there goes on above. */
-const PAGES_BELOW_4_GIB = 2 ** 32 / PAGE_SIZE;
+/** ROMs of a PC lie below. */
+const LEGACY_END = 0x100000;
 /** Where the text of a VGA screen is. */
 const VGA_TEXT_GPA = 0xb8000;
 
 function machineOf(partition: Resolver): Machine {
   const gpa = partition.resolve(GPA_SPACE);
   const acpi = partition.tryResolve(ACPI_TABLES);
-  const limitPage = PAGES_BELOW_4_GIB + Math.ceil(partition.resolve(PARTITION_INFO).memoryBytes / PAGE_SIZE);
+  const ram = ramLayout(partition.resolve(PARTITION_INFO).memoryBytes);
+  const end = ram.reduce((last, slot) => Math.max(last, slot.gpa + slot.sizeBytes), LEGACY_END);
   return new Machine({
     gpa,
-    map: memoryMap(gpa, limitPage, acpi?.ram ?? []),
+    map: memoryMap(gpa, end / PAGE_SIZE, acpi?.ram ?? []),
     rsdpGpa: acpi?.rsdpGpa,
     textScreen:
       gpa.findMmio(VGA_TEXT_GPA) !== undefined || gpa.accessOf(VGA_TEXT_GPA / PAGE_SIZE) !== GpaAccess.NONE,
