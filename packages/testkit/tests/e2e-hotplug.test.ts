@@ -139,6 +139,8 @@ describe('while the guest works on its disks', () => {
   it('a controller is removed with requests in flight, and added again', async () => {
     const disks = [ramDisk(), ramDisk()];
     let outstanding = 0;
+    /** The guest may see the controller gone before the host is done with it. */
+    let last = Promise.resolve();
     // Slow at the host, so that requests are in progress there too.
     const slow = withChanges(disks[0], {
       async write(offset, source) {
@@ -171,12 +173,15 @@ describe('while the guest works on its disks', () => {
           yield* load.end();
           expect(load.failures).toBe(0);
         },
-        async onLine(line, partition) {
-          if (line === 'remove') {
-            await partition.removeDevice('scsi0');
-            expect(outstanding).toBe(0);
-          }
-          if (line === 'add') await partition.addDevice(scsi([slow]));
+        onLine(line, partition) {
+          last = last.then(async () => {
+            if (line === 'remove') {
+              await partition.removeDevice('scsi0');
+              expect(outstanding).toBe(0);
+            }
+            if (line === 'add') await partition.addDevice(scsi([slow]));
+          });
+          return last;
         },
       }),
     );
