@@ -3,6 +3,7 @@ import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { KenshoError } from '@kensho/core';
 import type { FuzzOptions, FuzzResult } from './driver.ts';
+import type { FuzzAnswer, FuzzAssignment } from './worker.ts';
 
 /** What the thread that runs the cases shows of itself while it runs: words of shared memory. */
 export const Shared = {
@@ -15,21 +16,7 @@ export const Shared = {
 } as const;
 const SHARED_WORDS = 3;
 
-type RunOptions = Pick<FuzzOptions, 'seed' | 'only' | 'cases' | 'seconds' | 'growthLimitBytes'>;
-
-/** What a thread is given. */
-export interface FuzzAssignment {
-  /** URL of a module that exports `FUZZ_TARGETS`. */
-  readonly module: string;
-  readonly targetId: string;
-  readonly options: RunOptions;
-  readonly shared: SharedArrayBuffer;
-}
-
-/** What it answers. */
-export type FuzzAnswer =
-  | { readonly result: FuzzResult }
-  | { readonly failure: { readonly seed?: number; readonly reason: string } };
+export type RunOptions = Pick<FuzzOptions, 'seed' | 'only' | 'cases' | 'seconds' | 'growthLimitBytes'>;
 
 export interface WatchOptions extends RunOptions {
   /** URL of a module that exports `FUZZ_TARGETS`. @default Kensho's own */

@@ -1,9 +1,21 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
-import { fuzz } from './driver.ts';
+import { type FuzzResult, fuzz } from './driver.ts';
 import type { FuzzTarget } from './target.ts';
-import { type FuzzAnswer, type FuzzAssignment, Shared } from './watch.ts';
+import { type RunOptions, Shared } from './watch.ts';
+
+/** What the thread is given. */
+export interface FuzzAssignment {
+  /** URL of a module that exports `FUZZ_TARGETS`. */
+  readonly module: string;
+  readonly targetId: string;
+  readonly options: RunOptions;
+  readonly shared: SharedArrayBuffer;
+}
+
+/** What it answers. */
+export type FuzzAnswer = { readonly result: FuzzResult } | { readonly failure: { readonly reason: string } };
 
 /** The thread in which cases run. A case that never ends keeps this one busy, and whoever watches names it. */
 const { module, targetId, options, shared } = workerData as FuzzAssignment;
@@ -24,12 +36,8 @@ async function work(): Promise<FuzzAnswer> {
     });
     return { result };
   } catch (error) {
-    return { failure: { seed: Atomics.load(state, Shared.SEED) >>> 0, reason: reasonOf(error) } };
+    return { failure: { reason: error instanceof Error ? error.message : String(error) } };
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 // What memory is in use shows only after a collection; a thread cannot be started with the option that allows one.
