@@ -67,6 +67,8 @@ const READY_TIMEOUT_NS = 10e9;
 const POLL_NS = 100e3;
 /** After a reset the status register is not to be read for 2 ms (ATA/ATAPI-6, 9.2). */
 const RESET_SETTLE_NS = 2e6;
+/** What a bus that nobody drives reads as. */
+const FLOATING = 0xff;
 const PRD_TABLE_BYTES = 4096;
 
 /**
@@ -91,6 +93,11 @@ export class AtaPort {
     this.#kernel = kernel;
     this.#places = places;
     this.#prdTable = places.busMasterPort === undefined ? undefined : kernel.allocate(PRD_TABLE_BYTES);
+  }
+
+  /** Whether nothing drives the channel's bus. */
+  isFloating(): boolean {
+    return this.#cpu.in(this.#places.controlPort, 1) === FLOATING;
   }
 
   /** Whether a drive keeps what is written to its registers. */

@@ -67,6 +67,17 @@ describe('IdeDriver', () => {
     }
   }
 
+  it('finds a drive that was left in the midst of a command', async () => {
+    const disk = new TestDisk(100);
+    const machine = new IdeMachine([{ channel: 0, position: 'master', kind: 'disk', disk }]);
+    // IDENTIFY DEVICE, whose data nobody fetched: the drive takes no other register meanwhile.
+    machine.out(0x1f7, 0xec);
+    expect(machine.in(0x1f7) & 0x08).not.toBe(0);
+    const kernel = new TestKernel(machine);
+    await kernel.run(new IdeDriver().attach(kernel.ideFunction, kernel));
+    expect(kernel.published).toHaveLength(1);
+  });
+
   it('falls back to PIO where there are no bus master registers', async () => {
     const machine = new IdeMachine([
       { channel: 0, position: 'master', kind: 'disk', disk: new TestDisk(100) },

@@ -75,9 +75,11 @@ function* attachDrives(
   gsi: number,
   mayUseDma: boolean,
 ): GuestTask {
+  if (port.isFloating()) return;
+  // Whoever had the drives before may have left one in the midst of a command, deaf to everything else.
+  yield* port.reset();
   const present = [0, 1].filter((position) => port.probe(position));
   if (present.length === 0) return;
-  yield* port.reset();
   const disks: IdeDisk[] = [];
   for (const position of present) {
     const { lbaMid, lbaHigh } = port.signature(position);
