@@ -67,13 +67,12 @@ export async function readDynamicHeader(file: BlockFile, footer: VhdFooter): Pro
     );
   }
   const tableOffset = Number(header.TableOffset);
-  // As much of the table as the disk needs; the rest stands for nothing.
-  const tableEnd = tableOffset + Math.ceil((needed * 4) / SECTOR_BYTES) * SECTOR_BYTES;
+  // Entries beyond those that the disk needs stand for nothing, but have their place.
+  const tableEnd = tableOffset + Math.ceil((header.MaxTableEntries * 4) / SECTOR_BYTES) * SECTOR_BYTES;
   if (tableOffset % SECTOR_BYTES !== 0 || tableEnd > file.sizeBytes) {
     throw badImage(file.name, 'its VHD block allocation table lies outside the file');
   }
-  const reserved = tableOffset + Math.ceil((header.MaxTableEntries * 4) / SECTOR_BYTES) * SECTOR_BYTES;
-  let endBytes = Math.max(headerOffset + DYNAMIC_HEADER_BYTES, Math.min(reserved, file.sizeBytes));
+  let endBytes = Math.max(headerOffset + DYNAMIC_HEADER_BYTES, tableEnd);
   let parent: VhdParentLocator | undefined;
   if (footer.kind === 'differencing') {
     const paths = await readPaths(file, source);

@@ -168,6 +168,8 @@ describe('damage', () => {
 
   it.each([
     { MaxTableEntries: 1 },
+    // More than the file has, though the disk needs less.
+    { MaxTableEntries: 2 ** 24 },
     { BlockSize: 3 * MIB },
     { BlockSize: 2 ** 31 },
     { TableOffset: 1n << 60n },
@@ -186,6 +188,15 @@ describe('damage', () => {
       await expect(openVhd(file)).rejects.toMatchObject({ code: 'BAD_DISK_IMAGE' });
     },
   );
+
+  it('refuses blocks so far out that the table cannot name what comes behind them', async () => {
+    const file = await image();
+    file.truncate(4 * 2 ** 40);
+    const table = bytesAt(file, 1536, 4);
+    new DataView(table.buffer).setUint32(0, 0xffff_fff0);
+    file.write(1536, [table]);
+    await expect(openVhd(file)).rejects.toThrow(/no place that the table can name/);
+  });
 
   it('finds blocks that overlap', async () => {
     const file = await image();

@@ -45,15 +45,20 @@ export class VhdTable {
   validate(header: VhdDynamicHeader, fileBytes: number, limit: number): string[] {
     const problems: string[] = [];
     const lengthBytes = bitmapBytesOf(header.blockBytes) + header.blockBytes;
+    let absent = 0;
     for (let block = 0; block < this.entryCount && problems.length < limit; block++) {
       const offset = this.offset(block);
-      if (offset < 0) continue;
-      if (offset < FOOTER_BYTES) problems.push(`block ${block} points into the footer's copy`);
+      if (offset < 0) absent++;
+      else if (offset < FOOTER_BYTES) problems.push(`block ${block} points into the footer's copy`);
       else if (offset + lengthBytes > fileBytes) {
         problems.push(
           `block ${block} points to ${offset + lengthBytes}, beyond the file's ${fileBytes} bytes`,
         );
       }
+    }
+    const fullBytes = this.dataEnd(header, header.endBytes) + absent * lengthBytes;
+    if (problems.length === 0 && fullBytes > UNUSED_ENTRY * SECTOR_BYTES) {
+      problems.push('its blocks lie so far out that the others have no place that the table can name');
     }
     return problems;
   }
