@@ -150,4 +150,94 @@ describe('Host', () => {
     await host.close();
     expect(log.slice(-2)).toEqual(['a: last I/O', 'b: last I/O']);
   });
+
+  it('lets everybody who closes wait for the end, and runs nothing from then on', async () => {
+    const log: string[] = [];
+    const slow = Promise.withResolvers<void>();
+    const host = await createHost({ plugins: [plugin(log, () => ({ stop: () => slow.promise }))] });
+    const partition = await host.createPartition({ ...config, devices: [thing('a')] });
+    const run = partition.run();
+    await expect(partition.run()).rejects.toMatchObject({ code: 'ALREADY_RUNNING' });
+    const ends = [partition.close(), partition.close(), host.close()];
+    for (const [i, end] of ends.entries()) void end.then(() => log.push(`closed ${i}`));
+    expect(await run).toEqual({ reason: 'stopped' });
+    await expect(partition.run()).rejects.toMatchObject({ code: 'PARTITION_CLOSED' });
+    await expect(partition.addDevice(thing('b'))).rejects.toMatchObject({ code: 'PARTITION_CLOSED' });
+    await expect(host.createPartition(config)).rejects.toMatchObject({ code: 'HOST_CLOSED' });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(log).toEqual(['create a', 'start a']);
+    slow.resolve();
+    await Promise.all(ends);
+    expect(log.slice(2).sort()).toEqual(['closed 0', 'closed 1', 'closed 2']);
+  });
+
+  it('does not delete the partition under a device that is being added or taken away', async () => {
+    const log: string[] = [];
+    const stopping = Promise.withResolvers<void>();
+    const starting = Promise.withResolvers<void>();
+    const host = await createHost({
+      plugins: [
+        plugin(log, (id) =>
+          id === 'a'
+            ? { stop: () => stopping.promise.then(() => void log.push('stop a')) }
+            : { start: () => starting.promise },
+        ),
+      ],
+    });
+    const partition = await host.createPartition({ ...config, devices: [thing('a')] });
+    const removing = partition.removeDevice('a');
+    const again = partition.removeDevice('a');
+    await expect(partition.addDevice(thing('a'))).rejects.toMatchObject({ code: 'DUPLICATE_DEVICE' });
+    const adding = partition.addDevice(thing('b'));
+    await expect(partition.addDevice(thing('b'))).rejects.toMatchObject({ code: 'DUPLICATE_DEVICE' });
+    const closing = host.close().then(() => log.push('closed'));
+    await new Promise((resolve) => setImmediate(resolve));
+    starting.resolve();
+    await new Promise((resolve) => setImmediate(resolve));
+    stopping.resolve();
+    await Promise.all([removing, again, adding, closing]);
+    expect(log).toEqual(['create a', 'start a', 'create b', 'stop b', 'stop a', 'closed']);
+  });
+
+  it('takes a device away again that does not start', async () => {
+    const log: string[] = [];
+    const start = () => {
+      throw new Error('no');
+    };
+    const host = await createHost({ plugins: [plugin(log, (id) => (id === 'a' ? { start } : {}))] });
+    const partition = await host.createPartition(config);
+    await expect(partition.addDevice(thing('a'))).rejects.toThrow('no');
+    expect(() => partition.device('a')).toThrow(expect.objectContaining({ code: 'NO_DEVICE' }));
+    await partition.addDevice(thing('b'));
+    await host.close();
+    expect(log).toEqual(['create a', 'stop a', 'create b', 'start b', 'stop b']);
+  });
+
+  it('names what failed first where the end fails too', async () => {
+    const stop = () => {
+      throw new Error('stuck');
+    };
+    const host = await createHost({ plugins: [plugin([], () => ({ stop }))] });
+    const creating = host.createPartition({ ...config, devices: [thing('a'), thing('b', 'refuse')] });
+    await expect(creating).rejects.toThrow('b refused');
+    await host.close();
+  });
+
+  it('ends all devices after one of them broke the run', async () => {
+    const log: string[] = [];
+    const io = Promise.withResolvers<void>();
+    const host = await createHost({
+      plugins: [plugin(log, () => ({ stop: () => io.promise.then(() => void log.push('stopped')) }))],
+    });
+    const partition = await host.createPartition({ ...config, devices: [thing('a')] });
+    const work = partition.services.resolve(WORK);
+    const run = partition.run();
+    work.defer(() => {
+      throw new Error('broken');
+    });
+    work.defer(() => io.resolve());
+    await expect(run).rejects.toThrow('broken');
+    await host.close();
+    expect(log.at(-1)).toBe('stopped');
+  });
 });

@@ -97,6 +97,7 @@ export class Host {
   readonly #hypervisor = new Hypervisor();
   readonly #logger: Logger;
   readonly #partitions = new Set<HostedPartition>();
+  #closing: Promise<void> | undefined;
 
   static async create(options: HostOptions): Promise<Host> {
     const teardown = new TeardownStack();
@@ -120,8 +121,12 @@ export class Host {
     return this.#composition.contributions;
   }
 
-  /** Makes a partition ready to run. Where a step fails, what was made before it is ended again. */
+  /**
+   * Makes a partition ready to run. Where a step fails, what was made before it is ended again. Throws KenshoError
+   * HOST_CLOSED.
+   */
   async createPartition(config: PartitionConfig): Promise<HostedPartition> {
+    this.#checkOpen();
     const teardown = new TeardownStack();
     let partition: Partition | undefined;
     try {
@@ -132,21 +137,34 @@ export class Host {
         this.#partitions.delete(hosted),
       );
       await partition.runner.serve(this.#furnish(config, hosted, scope));
+      this.#checkOpen();
       this.#partitions.add(hosted);
       return hosted;
     } catch (error) {
       const unwinding = teardown.unwind();
-      await (partition === undefined ? unwinding : partition.runner.serve(unwinding));
+      await (partition?.runner.serve(unwinding) ?? unwinding).catch((failure) =>
+        this.#logger.error(`partition ${config.name}: its end failed too`, { error: failure }),
+      );
       throw error;
     }
   }
 
-  /** Ends every partition, then the host's own services. */
-  async close(): Promise<void> {
+  /** Ends every partition, then the host's own services. Resolves when that is done, also for those who ask again. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     const closing = new TeardownStack();
     closing.push('host services', () => this.#teardown.unwind());
     for (const partition of this.#partitions) closing.push('partition', () => partition.close());
     await closing.unwind();
+  }
+
+  #checkOpen(): void {
+    if (this.#closing === undefined) return;
+    throw new KenshoError('HOST_CLOSED', 'the host is closed: create another');
   }
 
   async #furnish(config: PartitionConfig, hosted: HostedPartition, scope: Scope): Promise<void> {
@@ -207,8 +225,13 @@ export class Host {
 }
 
 interface LiveDevice {
+  readonly id: string;
   readonly device: Device;
   started: boolean;
+  /** Set once the device is being stopped, whoever asked for it. */
+  stopping: Promise<void> | undefined;
+  /** Takes the device off the partition's teardown. */
+  readonly forget: () => void;
 }
 
 /** A partition with its devices and its guest. */
@@ -218,33 +241,39 @@ export class HostedPartition {
   readonly #partition: Partition;
   readonly #contributions: Contributions;
   readonly #teardown: TeardownStack;
-  readonly #onClose: () => void;
+  readonly #onClosed: () => void;
+  /** By id; a device that is being stopped keeps its id until that is done. */
   readonly #devices = new Map<string, LiveDevice>();
-  #run: Promise<PartitionEnd> | undefined;
-  #closed = false;
+  /** Devices that are being added while the partition is there, by id. */
+  readonly #adding = new Map<string, Promise<void>>();
+  #closing: Promise<void> | undefined;
 
+  /** @param onClosed - called when nothing of the partition is left */
   constructor(
     partition: Partition,
     services: Resolver,
     contributions: Contributions,
     teardown: TeardownStack,
-    onClose: () => void,
+    onClosed: () => void,
   ) {
     this.#partition = partition;
     this.services = services;
     this.#contributions = contributions;
     this.#teardown = teardown;
-    this.#onClose = onClose;
+    this.#onClosed = onClosed;
   }
 
   get counters(): Counters {
     return this.#partition.counters;
   }
 
-  /** Runs the VPs until the partition ends, is stopped, or crashes. Throws what a device of ours throws. */
-  run(): Promise<PartitionEnd> {
-    this.#run = this.#partition.runner.run();
-    return this.#run;
+  /**
+   * Runs the VPs until the partition ends, is stopped, or crashes. Throws what a device of ours throws, and KenshoError
+   * ALREADY_RUNNING or PARTITION_CLOSED.
+   */
+  async run(): Promise<PartitionEnd> {
+    this.#checkOpen();
+    return this.#partition.runner.run();
   }
 
   /** Ends a run; {@link run} resolves with the reason `stopped`. */
@@ -261,10 +290,20 @@ export class HostedPartition {
     this.#partition.runner.resume();
   }
 
-  /** Adds a device, also while the guest runs. Throws KenshoError for what its kind refuses. */
+  /**
+   * Adds a device, also while the guest runs; one that does not start is taken away again. Throws KenshoError for what
+   * its kind refuses, DUPLICATE_DEVICE and PARTITION_CLOSED.
+   */
   async addDevice(spec: DeviceSpec): Promise<void> {
-    await this.#partition.runner.serve(this.createDevice(spec));
-    await this.#partition.runner.serve(this.startDevices());
+    this.#checkOpen();
+    this.#checkFree(spec.id);
+    const adding = this.#add(spec);
+    this.#adding.set(spec.id, adding);
+    try {
+      await this.#partition.runner.serve(adding);
+    } finally {
+      this.#adding.delete(spec.id);
+    }
   }
 
   /** A device, for what its kind can do beside starting and stopping. Throws KenshoError NO_DEVICE. */
@@ -274,9 +313,74 @@ export class HostedPartition {
 
   /** Takes a device away, also while the guest runs; resolves once nothing of it is left. Throws NO_DEVICE. */
   async removeDevice(id: string): Promise<void> {
-    const { device } = this.#live(id);
-    this.#devices.delete(id);
-    await this.#partition.runner.serve(Promise.resolve(device.stop?.()));
+    await this.#partition.runner.serve(this.#end(this.#live(id)));
+  }
+
+  /** Makes a device without starting it. */
+  async createDevice(spec: DeviceSpec): Promise<void> {
+    this.#checkFree(spec.id);
+    await this.#create(spec);
+  }
+
+  /** Starts the devices that have not been started yet, in order. */
+  async startDevices(): Promise<void> {
+    for (const live of this.#devices.values()) if (!live.started) await start(live);
+  }
+
+  /**
+   * Stops the run if there is one, ends the devices in reverse order, and deletes the partition. Resolves when that is
+   * done, also for those who ask again.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.stop();
+    // Who called run() hears of its failure there.
+    const { runner } = this.#partition;
+    await runner.whenEnded();
+    try {
+      await runner.serve(Promise.allSettled(this.#adding.values()));
+      await runner.serve(this.#teardown.unwind());
+    } finally {
+      this.#onClosed();
+    }
+  }
+
+  async #add(spec: DeviceSpec): Promise<void> {
+    const live = await this.#create(spec);
+    try {
+      await start(live);
+    } catch (error) {
+      await this.#end(live).catch((failure) =>
+        this.#partition.logger.error(`device ${spec.id}: its end failed too`, { error: failure }),
+      );
+      throw error;
+    }
+  }
+
+  async #create(spec: DeviceSpec): Promise<LiveDevice> {
+    const { id } = spec;
+    const device = await this.#contributions.get(DEVICES, spec.kind).create(this.services, spec);
+    const forget = this.#teardown.push(`device ${id}`, () => this.#end(live));
+    const live: LiveDevice = { id, device, started: false, stopping: undefined, forget };
+    this.#devices.set(id, live);
+    return live;
+  }
+
+  /** Stops a device, once. */
+  #end(live: LiveDevice): Promise<void> {
+    live.stopping ??= (async () => {
+      try {
+        await live.device.stop?.();
+      } finally {
+        this.#devices.delete(live.id);
+        live.forget();
+      }
+    })();
+    return live.stopping;
   }
 
   #live(id: string): LiveDevice {
@@ -285,39 +389,22 @@ export class HostedPartition {
     throw new KenshoError('NO_DEVICE', `partition ${this.#partition.info.name} has no device '${id}'`);
   }
 
-  /** Makes a device without starting it. */
-  async createDevice(spec: DeviceSpec): Promise<void> {
+  #checkFree(id: string): void {
+    if (!this.#devices.has(id) && !this.#adding.has(id)) return;
     const { name } = this.#partition.info;
-    if (this.#devices.has(spec.id)) {
-      throw new KenshoError('DUPLICATE_DEVICE', `partition ${name} already has a device '${spec.id}'`);
-    }
-    const kind = this.#contributions.get(DEVICES, spec.kind);
-    const live: LiveDevice = { device: await kind.create(this.services, spec), started: false };
-    this.#devices.set(spec.id, live);
-    this.#teardown.push(`device ${spec.id}`, async () => {
-      if (this.#devices.get(spec.id) !== live) return;
-      this.#devices.delete(spec.id);
-      await live.device.stop?.();
-    });
+    throw new KenshoError('DUPLICATE_DEVICE', `partition ${name} already has a device '${id}'`);
   }
 
-  /** Starts the devices that have not been started yet, in order. */
-  async startDevices(): Promise<void> {
-    for (const live of this.#devices.values()) {
-      if (live.started) continue;
-      live.started = true;
-      await live.device.start?.();
-    }
+  #checkOpen(): void {
+    if (this.#closing === undefined) return;
+    throw new KenshoError(
+      'PARTITION_CLOSED',
+      `partition ${this.#partition.info.name} is closed: create another`,
+    );
   }
+}
 
-  /** Stops the run if there is one, ends the devices in reverse order, and deletes the partition. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.stop();
-    // Who called run() hears of its failure there.
-    await this.#run?.catch(() => {});
-    this.#onClose();
-    await this.#partition.runner.serve(this.#teardown.unwind());
-  }
+async function start(live: LiveDevice): Promise<void> {
+  live.started = true;
+  await live.device.start?.();
 }

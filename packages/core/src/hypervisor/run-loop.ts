@@ -115,6 +115,11 @@ export class PartitionRunner {
     return this.#ended !== undefined;
   }
 
+  /** Resolves when no run is under way. */
+  async whenEnded(): Promise<void> {
+    await this.#ended?.promise;
+  }
+
   /** Whether VPs stand still, or are about to, until {@link resume}. */
   get paused(): boolean {
     return this.#paused;
@@ -191,7 +196,7 @@ export class PartitionRunner {
 
   /**
    * Serves deferred work and completions until a promise settles, and gives its outcome: for devices that come and
-   * go while the partition does not run.
+   * go while the partition does not run. What a task throws meanwhile is thrown when the promise has settled.
    */
   async serve<T>(until: Promise<T>): Promise<T> {
     let settled = false;
@@ -200,13 +205,24 @@ export class PartitionRunner {
       this.#wake();
     };
     const settling = until.then(settle, settle);
+    let failure: { readonly error: unknown } | undefined;
     while (!settled) {
       // A run that is under way does the work itself.
-      if (this.#ended !== undefined) await Promise.race([settling, this.#ended.promise]);
-      else if (this.#work.run()) await nextEventLoopTurn();
-      else await this.#work.wait(Number.POSITIVE_INFINITY);
+      if (this.#ended !== undefined) {
+        await Promise.race([settling, this.#ended.promise]);
+        continue;
+      }
+      try {
+        if (this.#work.run()) await nextEventLoopTurn();
+        else await this.#work.wait(Number.POSITIVE_INFINITY);
+      } catch (error) {
+        failure ??= { error };
+        await nextEventLoopTurn();
+      }
     }
-    return until;
+    const outcome = await until;
+    if (failure !== undefined) throw failure.error;
+    return outcome;
   }
 
   /** Gets the loop out of a slice or out of a wait. */

@@ -34,6 +34,23 @@ describe('tasks', () => {
     expect(work.ready).toBe(true);
   });
 
+  it('that throw do not run again, and take none of the others with them', () => {
+    const work = new WorkQueue(new RealClock());
+    const log: string[] = [];
+    work.defer(() => {
+      work.defer(() => log.push('c'));
+      log.push('a');
+      throw new Error('broken');
+    });
+    work.defer(() => log.push('b'));
+    expect(() => work.run()).toThrow('broken');
+    expect(work.ready).toBe(true);
+    expect(work.run()).toBe(false);
+    work.defer(() => log.push('d'));
+    work.run();
+    expect(log).toEqual(['a', 'b', 'c', 'd']);
+  });
+
   it('tell the listener', () => {
     const work = new WorkQueue(new RealClock());
     let told = 0;

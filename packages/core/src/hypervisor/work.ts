@@ -71,7 +71,10 @@ export class WorkQueue {
     );
   }
 
-  /** Runs everything that is ready, also what the tasks themselves add, up to a bound; true where more is left. */
+  /**
+   * Runs everything that is ready, also what the tasks themselves add, up to a bound; true where more is left. What a
+   * task throws comes out, and the tasks behind it run at the next call: teardown may wait for them.
+   */
   run(): boolean {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       while (this.#pending.length > 0 && this.#pending[0].settled)
@@ -80,8 +83,7 @@ export class WorkQueue {
       const batch = this.#tasks;
       this.#tasks = this.#running;
       this.#running = batch;
-      for (const task of batch) task();
-      batch.length = 0;
+      this.#runBatch(batch);
     }
     return this.#tasks.length > 0;
   }
@@ -113,6 +115,16 @@ export class WorkQueue {
       const timer = Number.isFinite(timeoutMs) ? setTimeout(waiter, timeoutMs) : undefined;
       this.#waiters.add(waiter);
     });
+  }
+
+  #runBatch(batch: (() => void)[]): void {
+    let next = 0;
+    try {
+      while (next < batch.length) batch[next++]();
+    } finally {
+      if (next < batch.length) this.#tasks = [...batch.slice(next), ...this.#tasks];
+      batch.length = 0;
+    }
   }
 
   #wake(): void {

@@ -61,6 +61,11 @@ export class GpaSpace {
     this.arena = arena;
   }
 
+  /** A guest page number beyond which nothing is mapped. */
+  get pageLimit(): number {
+    return this.#effective.length;
+  }
+
   /** Backs guest pages with arena pages. Pages that were mapped before are replaced. */
   map(firstPage: number, arenaPage: number, count: number, access: number): void {
     this.#reserve(firstPage + count);

@@ -7,9 +7,17 @@ import type { MaybePromise } from '../hypervisor/work.ts';
 export class TeardownStack {
   readonly #steps: { name: string; end: () => MaybePromise<void> }[] = [];
 
-  /** @param name - whose end it is, for the error */
-  push(name: string, end: () => MaybePromise<void>): void {
-    this.#steps.push({ name, end });
+  /**
+   * @param name - whose end it is, for the error
+   * @returns takes the step off again, for what has ended by itself
+   */
+  push(name: string, end: () => MaybePromise<void>): () => void {
+    const step = { name, end };
+    this.#steps.push(step);
+    return () => {
+      const at = this.#steps.indexOf(step);
+      if (at >= 0) this.#steps.splice(at, 1);
+    };
   }
 
   /** Runs every end, last first; a second call finds nothing left to do. */
