@@ -120,6 +120,17 @@ export const MSR_MTRR_DEF_TYPE: u32 = STATE + 0x2f8;
 export const MSR_MTRR_FIXED: u32 = STATE + 0x300;
 export const MSR_MTRR_VARIABLE: u32 = STATE + 0x358;
 
+/** u32: address of the VP's three TLB tables. */
+export const VP_TLB: u32 = STATE + 0x3d8;
+/** i32: instructions of the slice that are kept from COUNTDOWN so that events are looked at. */
+export const REST: u32 = STATE + 0x3dc;
+/** u32: the instruction that runs is single-stepped. */
+export const STEP_TRAP: u32 = STATE + 0x3e0;
+/** u32: why `run` came back: the values of VpExit. */
+export const EXIT_REASON: u32 = STATE + 0x3e4;
+/** u32: entries of the TLB's log; see tlb.ts. */
+export const TLB_LOG_COUNT: u32 = STATE + 0x3e8;
+
 // The exception that is being raised or delivered.
 export const FAULT_VECTOR: u32 = STATE + 0x400; // u32
 export const FAULT_ERROR: u32 = STATE + 0x404; // u32

@@ -1,0 +1,121 @@
+// The software TLB of a VP: three direct-mapped tables, so that an access needs one comparison.
+//
+// An entry has 32 bytes: u64 tags for reading, writing and fetching (the page's linear address where that access is
+// allowed, else INVALID), u32 what to add to the low half of an address to get its place in this memory, and u32 the
+// arena page. A tag for writing with bit 0 set belongs to a page with decoded code in it: writes go the long way.
+//
+// Which table is used stands for the rights of the access: user; supervisor, which SMAP keeps from user pages;
+// supervisor with EFLAGS.AC set.
+import {
+  CPL,
+  CR4,
+  CR4_SMAP,
+  AC,
+  EFLAGS,
+  GENERATION,
+  JUMP_CACHE,
+  JUMP_CACHE_ENTRIES,
+  TLB,
+  TLB_LOG_COUNT,
+  VP_TLB,
+} from './state';
+import { TLB_ENTRIES, TLB_LOG_ENTRIES, TLB_TABLE_SIZE } from './tables';
+
+export const TLB_MASK: u32 = TLB_ENTRIES - 1;
+export const INVALID: u64 = 0xffffffffffffffff;
+export const TLB_ADDEND: u32 = 24;
+export const TLB_PAGE: u32 = 28;
+
+export const READ: u32 = 0;
+export const WRITE: u32 = 1;
+export const FETCH: u32 = 2;
+
+let nextGeneration: u32 = 1;
+
+/** The entry for an address in the table in use. */
+// @ts-ignore: decorator
+@inline export function entryOf(va: u64): u32 {
+  return load<u32>(TLB) + ((<u32>(va >> 12) & TLB_MASK) << 5);
+}
+
+/** Uses the table that fits the privilege level. */
+export function selectTable(): void {
+  let table = load<u32>(VP_TLB);
+  if (load<u32>(CPL) != 3) {
+    table += TLB_TABLE_SIZE;
+    if ((load<u32>(CR4) & CR4_SMAP) != 0 && (load<u32>(EFLAGS) & AC) != 0) table += TLB_TABLE_SIZE;
+  }
+  store<u32>(TLB, table);
+}
+
+/** Uses the table of implicit supervisor accesses: descriptor tables, TSS, the stack of a delivery. */
+// @ts-ignore: decorator
+@inline export function selectSupervisorTable(): void {
+  store<u32>(TLB, load<u32>(VP_TLB) + TLB_TABLE_SIZE);
+}
+
+export function userTable(): bool {
+  return load<u32>(TLB) == load<u32>(VP_TLB);
+}
+
+/** Whether SMAP forbids user pages to the table in use. */
+export function smapTable(): bool {
+  return load<u32>(TLB) == load<u32>(VP_TLB) + TLB_TABLE_SIZE && (load<u32>(CR4) & CR4_SMAP) != 0;
+}
+
+/** Makes the jump cache forget what it knows for this VP. */
+export function newGeneration(): void {
+  store<u32>(GENERATION, nextGeneration++);
+  // The cache keeps 26 bits of it.
+  if ((nextGeneration & 0x3ffffff) == 0) memory.fill(JUMP_CACHE, 0xff, JUMP_CACHE_ENTRIES * 16);
+}
+
+function clear(entry: u32): void {
+  store<u64>(entry, INVALID);
+  store<u64>(entry, INVALID, 8);
+  store<u64>(entry, INVALID, 16);
+}
+
+/** Notes that an entry is in use, so that a flush of a few is quick. */
+export function logEntry(entry: u32): void {
+  const count = load<u32>(TLB_LOG_COUNT);
+  if (count > TLB_LOG_ENTRIES) return;
+  if (count < TLB_LOG_ENTRIES) store<u32>(load<u32>(VP_TLB) + TLB_TABLE_SIZE * 3 + (count << 2), entry);
+  store<u32>(TLB_LOG_COUNT, count + 1);
+}
+
+export function flushAll(): void {
+  const base = load<u32>(VP_TLB);
+  const count = load<u32>(TLB_LOG_COUNT);
+  if (count <= TLB_LOG_ENTRIES) {
+    const log = base + TLB_TABLE_SIZE * 3;
+    for (let i: u32 = 0; i < count; i++) clear(load<u32>(log + (i << 2)));
+  } else {
+    memory.fill(base, 0xff, TLB_TABLE_SIZE * 3);
+  }
+  store<u32>(TLB_LOG_COUNT, 0);
+  newGeneration();
+}
+
+/** Empties tables that were never in use. */
+export function resetTables(): void {
+  store<u32>(TLB_LOG_COUNT, TLB_LOG_ENTRIES + 1);
+  flushAll();
+}
+
+/** Drops the translation of one linear page. */
+export function flushPage(va: u64): void {
+  const base = load<u32>(VP_TLB) + ((<u32>(va >> 12) & TLB_MASK) << 5);
+  for (let table: u32 = 0; table < 3; table++) clear(base + table * TLB_TABLE_SIZE);
+  newGeneration();
+}
+
+/** An arena page got its first code: writes to it must be seen from now on. The caller does so for each VP. */
+export function watchPage(tables: u32, arenaPage: u32): void {
+  const end = tables + TLB_TABLE_SIZE * 3;
+  for (let entry = tables; entry < end; entry += 32) {
+    if (load<u32>(entry, TLB_PAGE) != arenaPage) continue;
+    const tag = load<u64>(entry, 8);
+    if (tag != INVALID) store<u64>(entry, tag | 1, 8);
+  }
+}

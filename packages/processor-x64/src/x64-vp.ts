@@ -1,0 +1,154 @@
+import { HvRegister, type Qword, type VirtualProcessor, VpExit, type VpIntercepts } from '@kensho/core';
+import type { X64Engine } from './x64-engine.ts';
+
+/** Pages beyond which dropping all translations costs less than dropping them one by one. */
+const FLUSH_PAGES_MAX = 64;
+
+/** One VP of an {@link X64Engine}. Its registers are in the engine's memory: in place while it runs, else parked. */
+export class X64Vp implements VirtualProcessor {
+  readonly index: number;
+  readonly intercepts: VpIntercepts;
+  readonly #engine: X64Engine;
+  /** What was asked for while another VP's state was in place. */
+  #flushPending = false;
+  /** With one VP there are no others to let run. */
+  readonly #yields: boolean;
+  #retired = 0;
+
+  constructor(index: number, engine: X64Engine, intercepts: VpIntercepts) {
+    this.index = index;
+    this.#engine = engine;
+    this.intercepts = intercepts;
+    this.#yields = engine.options.vpCount > 1;
+  }
+
+  run(budget: number): VpExit {
+    const engine = this.#engine;
+    engine.select(this);
+    engine.exports.beginSlice(Math.max(1, Math.min(Math.floor(budget), 0x3fffffff)));
+    for (;;) {
+      const exit = engine.run();
+      if (exit === VpExit.YIELD && !this.#yields) continue;
+      this.#retired = engine.exports.retired();
+      return exit as VpExit;
+    }
+  }
+
+  get instructionsRetired(): number {
+    return this.#engine.isCurrent(this) ? this.#engine.exports.retired() : this.#retired;
+  }
+
+  requestExit(): void {
+    if (this.#engine.isCurrent(this)) this.#engine.exports.requestExit();
+  }
+
+  setInterruptPending(pending: boolean): void {
+    this.#engine.exports.setInterruptPending(this.#delta, pending ? 1 : 0);
+  }
+
+  injectNmi(): void {
+    this.#engine.exports.injectNmi(this.#delta);
+  }
+
+  init(): void {
+    const engine = this.#engine;
+    engine.whileSelected(this, () => engine.exports.init());
+  }
+
+  startup(vector: number): void {
+    const engine = this.#engine;
+    engine.whileSelected(this, () => engine.exports.startup(vector));
+  }
+
+  getRegister(register: number, value: Qword): boolean {
+    const engine = this.#engine;
+    const at = engine.registerAddress(register);
+    if (at !== undefined) {
+      value.lo = engine.view.getUint32(at + this.#delta, true);
+      value.hi = engine.view.getUint32(at + this.#delta + 4, true);
+      return true;
+    }
+    switch (register) {
+      case HvRegister.RIP: {
+        const rip = BigInt.asUintN(
+          64,
+          engine.whileSelected(this, () => engine.exports.currentRip()),
+        );
+        value.lo = Number(rip & 0xffffffffn);
+        value.hi = Number(rip >> 32n);
+        return true;
+      }
+      case HvRegister.RFLAGS:
+        value.lo = engine.whileSelected(this, () => engine.exports.getFlags()) >>> 0;
+        value.hi = 0;
+        return true;
+      case HvRegister.CR8:
+        value.lo = this.intercepts.readTaskPriority();
+        value.hi = 0;
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  setRegister(register: number, value: Qword): boolean {
+    const engine = this.#engine;
+    const wide = (BigInt(value.hi >>> 0) << 32n) | BigInt(value.lo >>> 0);
+    const control = (n: number) =>
+      engine.whileSelected(this, () => engine.exports.setControl(n, BigInt.asIntN(64, wide))) !== 0;
+    switch (register) {
+      case HvRegister.RIP:
+        engine.whileSelected(this, () => engine.exports.setRip(BigInt.asIntN(64, wide)));
+        return true;
+      case HvRegister.RFLAGS:
+        engine.whileSelected(this, () => engine.exports.setFlagsRegister(value.lo));
+        return true;
+      case HvRegister.CR0:
+        return control(0);
+      case HvRegister.CR3:
+        return control(3);
+      case HvRegister.CR4:
+        return control(4);
+      case HvRegister.CR8:
+        this.intercepts.writeTaskPriority(value.lo & 15);
+        return true;
+      case HvRegister.EFER:
+        return engine.whileSelected(this, () => engine.exports.setEfer(BigInt.asIntN(64, wide))) !== 0;
+      default: {
+        const at = engine.registerAddress(register);
+        if (at === undefined) return false;
+        engine.view.setUint32(at + this.#delta, value.lo, true);
+        engine.view.setUint32(at + this.#delta + 4, value.hi, true);
+        return true;
+      }
+    }
+  }
+
+  flushTlb(gvaPages?: readonly { page: number; count: number }[]): void {
+    const engine = this.#engine;
+    if (!engine.isCurrent(this)) {
+      this.#flushPending = true;
+      return;
+    }
+    const pages = gvaPages?.reduce((sum, { count }) => sum + count, 0) ?? Number.POSITIVE_INFINITY;
+    if (gvaPages === undefined || pages > FLUSH_PAGES_MAX) {
+      engine.exports.flushAll();
+      return;
+    }
+    for (const { page, count } of gvaPages) {
+      for (let i = 0; i < count; i++) engine.exports.flushPage(BigInt(page + i) << 12n);
+    }
+  }
+
+  /** Called once its state is in place: does what could not be done to a parked one. */
+  catchUp(): void {
+    if (!this.#flushPending) return;
+    this.#flushPending = false;
+    this.#engine.exports.flushAll();
+  }
+
+  /** How far its state is from the place of the one that runs. */
+  get #delta(): number {
+    return this.#engine.exports.stateDelta(this.index) >>> 0;
+  }
+}
