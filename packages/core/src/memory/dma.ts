@@ -27,6 +27,7 @@ export class DmaDomain {
   readonly #faultCount: Counter;
   readonly #listeners = new Set<() => void>();
   readonly #stopListening: () => void;
+  #detached = false;
 
   constructor(device: string, kind: DmaDomainKind, gpa: GpaSpace, counters: Counters, faults: GuestFaults) {
     this.device = device;
@@ -52,6 +53,7 @@ export class DmaDomain {
 
   /** The arena page behind a device page, or -1; a miss is not a fault yet. */
   translatePage(devicePage: number, access: number): number {
+    if (this.#detached) return -1;
     if (this.kind === 'passthrough') return this.#gpa.translatePage(devicePage, access);
     const entry = this.#table.get(devicePage);
     if (entry === undefined || (entry.access & access) !== access) return -1;
@@ -166,8 +168,10 @@ export class DmaDomain {
 
   /** Detaches the domain: from here on every access faults. */
   dispose(): void {
+    this.#detached = true;
     this.#stopListening();
     this.#table.clear();
+    this.#changed();
     this.#listeners.clear();
   }
 

@@ -185,4 +185,17 @@ describe('DmaDomain', () => {
     domain.dispose();
     expect(faults()).toBe(4);
   });
+
+  it.each(['passthrough', 'remapped'] as const)('gives nothing more once a %s one is detached', (kind) => {
+    const { domain, faults } = setup(kind);
+    domain.mapPages(0, 0, 1, GpaAccess.READ_WRITE);
+    expect(domain.write(0, Uint8Array.of(1))).toBe(true);
+    let told = 0;
+    domain.onChange(() => told++);
+    domain.dispose();
+    expect(told).toBe(1);
+    expect(domain.read(0, new Uint8Array(1))).toBe(false);
+    expect(domain.collectPages([0], 0, 1, GpaAccess.READ, [])).toBe(false);
+    expect(faults()).toBe(2);
+  });
 });
