@@ -75,7 +75,7 @@ export class IdeController implements Device {
   readonly #channels: readonly IdeChannel[];
   readonly #legacy: { readonly regions: readonly PortRegion[]; decoded: boolean }[];
 
-  /** @throws KenshoError where a drive's disk does not suit it, or the controller's place is taken */
+  /** @throws KenshoError where a drive's disk does not suit it, or the controller's place or a port is taken */
   constructor(services: IdeServices, drives: readonly IdeDriveOptions[]) {
     this.#services = services;
     const { id, ports, faults, dma, interruptLines } = services;
@@ -97,7 +97,6 @@ export class IdeController implements Device {
       ],
       decoded: true,
     }));
-    for (const { regions } of this.#legacy) for (const region of regions) ports.add(region);
     this.#config = new PciConfigSpace(
       {
         name: id,
@@ -121,18 +120,31 @@ export class IdeController implements Device {
       },
       faults,
     );
-    services.pciBus.add(PIIX4_IDE_DEVFN, this.#config);
+    this.#claim();
   }
 
   /** Takes the controller out of the guest's sight and lets outstanding disk operations end. */
   async stop(): Promise<void> {
-    const { ports, pciBus } = this.#services;
-    pciBus.remove(PIIX4_IDE_DEVFN);
-    this.#config.unplace();
-    for (const channel of this.#legacy) {
-      if (channel.decoded) for (const region of channel.regions) ports.remove(region);
-    }
+    this.#services.pciBus.remove(PIIX4_IDE_DEVFN);
+    this.#leavePorts();
     await Promise.all(this.#channels.map((channel) => channel.stop()));
+  }
+
+  /** Takes the controller's place on the bus and its legacy ports; where one is taken, gives back what it has. */
+  #claim(): void {
+    const { ports, pciBus } = this.#services;
+    try {
+      for (const { regions } of this.#legacy) for (const region of regions) ports.add(region);
+      pciBus.add(PIIX4_IDE_DEVFN, this.#config);
+    } catch (error) {
+      this.#leavePorts();
+      throw error;
+    }
+  }
+
+  #leavePorts(): void {
+    this.#config.unplace();
+    for (const { regions } of this.#legacy) for (const region of regions) this.#services.ports.remove(region);
   }
 
   /** Puts the legacy ports where the guest's settings want them: at their places, or nowhere. */

@@ -65,6 +65,23 @@ describe("device kind 'ide'", () => {
     await partition.close();
   });
 
+  it('leaves nothing behind where it cannot be made', async () => {
+    const partition = await partitionWith({ drives: [drive] });
+    // The ports or the function are the first one's; a disk of large sectors is none for IDE.
+    const second = (options: unknown) => partition.addDevice({ kind: 'ide', id: 'ide1', options });
+    await expect(second({ drives: [] })).rejects.toMatchObject({ code: 'PORTS_IN_USE' });
+    const large = { drives: [{ ...drive, disk: new TestDisk(10, { sectorBytes: 4096 }) }] };
+    await expect(second(large)).rejects.toMatchObject({ code: 'UNSUPPORTED_SECTOR_SIZE' });
+    await partition.removeDevice('ide0');
+    const ports = partition.services.resolve(IO_PORTS);
+    const blocker = { name: 'other', port: 0x376, count: 1, handler: { read: () => 0, write: () => {} } };
+    ports.add(blocker);
+    await expect(second({ drives: [] })).rejects.toMatchObject({ code: 'PORTS_IN_USE' });
+    ports.remove(blocker);
+    await second({ drives: [] });
+    await partition.close();
+  });
+
   it('names what is wrong with its options', async () => {
     const wrong = [
       undefined,

@@ -25,27 +25,30 @@ export const ideKind: DeviceKind = {
   path: 'emulated',
   create(partition, spec) {
     const { drives } = checked(spec.id, spec.options);
-    const dma = partition.resolve(DMA);
-    const controller = new IdeController(
-      {
-        id: spec.id,
-        work: partition.resolve(WORK),
-        counters: partition.resolve(COUNTERS),
-        faults: partition.resolve(GUEST_FAULTS),
-        log: partition.resolve(LOGGER),
-        ports: partition.resolve(IO_PORTS),
-        pciBus: partition.resolve(PCI_BUS),
-        interruptLines: partition.resolve(INTERRUPT_LINES),
-        dma: dma.attach(spec.id, 'passthrough'),
-      },
-      drives,
-    );
-    return {
-      async stop() {
-        await controller.stop();
-        dma.detach(spec.id);
-      },
+    const services = {
+      id: spec.id,
+      work: partition.resolve(WORK),
+      counters: partition.resolve(COUNTERS),
+      faults: partition.resolve(GUEST_FAULTS),
+      log: partition.resolve(LOGGER),
+      ports: partition.resolve(IO_PORTS),
+      pciBus: partition.resolve(PCI_BUS),
+      interruptLines: partition.resolve(INTERRUPT_LINES),
     };
+    const remapping = partition.resolve(DMA);
+    const dma = remapping.attach(spec.id, 'passthrough');
+    try {
+      const controller = new IdeController({ ...services, dma }, drives);
+      return {
+        async stop() {
+          await controller.stop();
+          remapping.detach(spec.id);
+        },
+      };
+    } catch (error) {
+      remapping.detach(spec.id);
+      throw error;
+    }
   },
 };
 
