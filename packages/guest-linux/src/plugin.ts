@@ -23,6 +23,7 @@ import { bootMultiboot } from './boot/multiboot.ts';
 import type { ProcessorState } from './boot/processor-state.ts';
 import { bootPvh } from './boot/pvh.ts';
 import { readFileFor } from './files.ts';
+import { hex } from './format.ts';
 import { type BootProtocol, type Kernel, readKernel } from './image/kernel.ts';
 import { RNG_SEED_BYTES } from './protocol/boot-params.ts';
 
@@ -64,9 +65,13 @@ const linuxGuest: GuestKind = {
     const kernelFile = await readFileFor('kernel', request.kernel, Number.POSITIVE_INFINITY);
     const kernel = await readKernel(kernelFile, request.protocol, memoryBytes);
     const name = path.basename(kernelFile.name);
-    const state = boot(machineOf(partition), kernel, name, await bootRequest(partition, request));
-    enter(partition, state);
-    partition.resolve(LOGGER).info(`loaded ${name}`, { boot: kernel.boot });
+    const machine = machineOf(partition);
+    enter(partition, boot(machine, kernel, name, await bootRequest(partition, request)));
+    const log = partition.resolve(LOGGER);
+    log.info(`loaded ${name}`, { boot: kernel.boot });
+    for (const { what, gpa, sizeBytes } of machine.plan.claims) {
+      log.debug(`${hex(gpa)}-${hex(gpa + sizeBytes - 1)}: ${what}`);
+    }
   },
 };
 
