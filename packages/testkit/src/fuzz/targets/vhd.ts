@@ -19,7 +19,12 @@ const HEADER_CHECKSUM = 36;
 export const vhdTarget: FuzzTarget = {
   id: 'vhd',
   description: 'damaged VHD images, fixed, dynamic and differencing: checked, opened, used, closed',
-  corpus: [],
+  corpus: [
+    // A block at the last place that the table can name: the next one would be beyond it.
+    1565423316,
+    // A table that the header makes longer than the file.
+    3845719665, 802809002,
+  ],
   create: () => imageSubject(format),
 };
 
