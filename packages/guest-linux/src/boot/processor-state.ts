@@ -1,7 +1,7 @@
 import { HvRegister, PAGE_SIZE, segmentRegister, tableRegister } from '@kensho/core';
 import type { Machine } from './machine.ts';
 
-/** Registers of VP 0 at a kernel's entry, by name. */
+/** Registers of VP 0 at a kernel's entry, by name, in the order in which software would get there: the mode first. */
 export type ProcessorState = readonly (readonly [name: number, value: bigint])[];
 
 /** Selectors that the Linux boot protocol asks for (boot.rst, "64-bit boot protocol"). */
@@ -51,13 +51,13 @@ const GENERAL_REGISTERS: readonly number[] = [
 /** Long mode, everything below 4 GiB mapped one to one, interrupts off; RSI points to boot_params. */
 export function longModeState(machine: Machine, entry: number, bootParams: number): ProcessorState {
   return [
-    ...common(machine, CODE_64),
-    [HvRegister.RSI, BigInt(bootParams)],
-    [HvRegister.RIP, BigInt(entry)],
     [HvRegister.CR3, BigInt(placeIdentityMap(machine))],
     [HvRegister.CR4, CR4_PAE],
     [HvRegister.EFER, EFER_LME | EFER_LMA],
     [HvRegister.CR0, CR0_PG | CR0_ET | CR0_PE],
+    ...common(machine, CODE_64),
+    [HvRegister.RSI, BigInt(bootParams)],
+    [HvRegister.RIP, BigInt(entry)],
   ];
 }
 
@@ -68,13 +68,13 @@ export function protectedModeState(
   registers: ProcessorState,
 ): ProcessorState {
   return [
-    ...common(machine, CODE_32),
-    ...registers,
-    [HvRegister.RIP, BigInt(entry)],
     [HvRegister.CR3, 0n],
     [HvRegister.CR4, 0n],
     [HvRegister.EFER, 0n],
     [HvRegister.CR0, CR0_ET | CR0_PE],
+    ...common(machine, CODE_32),
+    ...registers,
+    [HvRegister.RIP, BigInt(entry)],
   ];
 }
 
