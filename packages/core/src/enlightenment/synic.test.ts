@@ -14,8 +14,8 @@ const FLAGS = SIEF_PAGE * 4096 + SINT * 256;
 const enablePage = (page: number) => page * 4096 + 1;
 
 /** SynIC on, pages placed, SINT2 as Linux programs it. */
-function synicMachine(sint = VECTOR): TestMachine {
-  const machine = new TestMachine();
+function synicMachine(sint = VECTOR, unusedPages = 0): TestMachine {
+  const machine = new TestMachine({}, unusedPages);
   machine.enableApic();
   machine.wrmsr(HvMsr.SIMP, enablePage(SIM_PAGE));
   machine.wrmsr(HvMsr.SIEFP, enablePage(SIEF_PAGE));
@@ -48,6 +48,17 @@ describe('messages', () => {
     ]);
     expect(machine.drain()).toEqual([VECTOR]);
     expect(machine.counters.snapshot()['synic.message']).toBe(1);
+  });
+
+  test('and flags reach the guest in a partition of more than 4 GiB', () => {
+    const machine = synicMachine(VECTOR, 2 ** 20);
+    expect(post(machine, 'a')).toBe(HvStatus.SUCCESS);
+    expect(post(machine, 'b')).toBe(HvStatus.SUCCESS);
+    expect(machine.vp().signalEvent(SINT, 9)).toBe(true);
+    expect(machine.word(FLAGS)).toBe(1 << 9);
+    expect(take(machine)).toEqual({ text: 'a', pending: true });
+    machine.wrmsr(HvMsr.EOM, 0);
+    expect(take(machine)).toEqual({ text: 'b', pending: false });
   });
 
   test('a busy slot is left alone and marked; EOM brings the next', () => {

@@ -197,13 +197,13 @@ export class Synic {
     return (this.#control.lo & HvSynic.SCONTROL_ENABLE) !== 0 && this.simp.enabled;
   }
 
-  /** Byte offset of a SINT's message slot in the arena. */
+  /** Byte offset of a SINT's message slot in the arena, which may have more than 4 GiB: no place for 32-bit shifts. */
   #slot(sint: number): number {
     return this.simp.arenaPage * PAGE_SIZE + sint * HV_SYNIC_SLOT_BYTES;
   }
 
   #slotType(sint: number): number {
-    return this.#arena.words[this.#slot(sint) >>> 2];
+    return this.#arena.words[this.#slot(sint) / 4];
   }
 
   /** Delivers the first message of a queue, or tells the guest that one waits. */
@@ -227,10 +227,10 @@ export class Synic {
     const { bytes, words } = this.#arena;
     bytes[at + SLOT_PAYLOAD_SIZE] = message.payload.length;
     bytes[at + SLOT_FLAGS] = this.#queues[sint].length > 0 ? MESSAGE_PENDING : 0;
-    words[(at + SLOT_SENDER) >>> 2] = message.sender;
-    words[(at + SLOT_SENDER + 4) >>> 2] = message.sender / 2 ** 32;
+    words[(at + SLOT_SENDER) / 4] = message.sender;
+    words[(at + SLOT_SENDER + 4) / 4] = message.sender / 2 ** 32;
     bytes.set(message.payload, at + SLOT_PAYLOAD);
-    words[at >>> 2] = message.messageType;
+    words[at / 4] = message.messageType;
     this.#messages.value++;
     if (unmasked(this.#sints[sint])) this.#interrupt(sint);
   }

@@ -48,7 +48,8 @@ export function putPacket(
     words[last] = 0;
     words[last + 1] = 0;
   }
-  target.bytes.set(payload, (at << 2) + descriptorSizeBytes);
+  // Not a shift: memory may reach beyond 2 GiB.
+  target.bytes.set(payload, at * 4 + descriptorSizeBytes);
 }
 
 /** Size of the descriptor of a transfer-page packet. */

@@ -1,6 +1,8 @@
 import { assert, PAGE_SIZE } from '@kensho/core';
 
 const WORDS_PER_PAGE = PAGE_SIZE / 4;
+/** Memory of more words has indices that do not fit 32 bits. */
+const INT32_WORDS = 2 ** 31;
 
 /**
  * Where a ring lies: a control page and data pages, which need not be neighbours.
@@ -17,7 +19,7 @@ export class RingMemory {
   /** Word index of the control page. */
   control = 0;
   /** For each data page, what to add to a ring offset in words to get a word index. */
-  readonly #wordBase: Int32Array;
+  readonly #wordBase: Int32Array | Float64Array;
   /** For each data page, the ring offset at which the piece that it belongs to ends. */
   readonly #pieceEnd: Uint32Array;
 
@@ -31,8 +33,9 @@ export class RingMemory {
     this.words = words;
     this.bytes = bytes;
     this.dataSizeBytes = (arenaPages.length - 1) * PAGE_SIZE;
-    this.#wordBase = new Int32Array(arenaPages.length - 1);
-    this.#pieceEnd = new Uint32Array(arenaPages.length - 1);
+    const dataPages = arenaPages.length - 1;
+    this.#wordBase = words.length > INT32_WORDS ? new Float64Array(dataPages) : new Int32Array(dataPages);
+    this.#pieceEnd = new Uint32Array(dataPages);
     this.remap(arenaPages);
   }
 

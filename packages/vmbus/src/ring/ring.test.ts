@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { PacketType } from '../channel.ts';
 import { DESCRIPTOR_SIZE_BYTES, RingControl, TRAILER_SIZE_BYTES } from './layout.ts';
 import { putPacket } from './packet-encoder.ts';
+import { RingMemory } from './ring-memory.ts';
 import { RingRead, RingReader } from './ring-reader.ts';
 import { RingWriter } from './ring-writer.ts';
 import {
@@ -33,6 +34,14 @@ function fill(writer: RingWriter, sizeBytes: number): boolean {
 }
 
 describe('layout in memory', () => {
+  it('is found in memory of any size', () => {
+    const words = { length: 2 ** 32 } as Uint32Array;
+    const memory = new RingMemory(words, new Uint8Array(0), [2 ** 22 - 2, 2 ** 22 - 1, 2 ** 22 - 3]);
+    expect(memory.control).toBe((2 ** 22 - 2) * 1024);
+    expect(memory.wordAt(8)).toBe((2 ** 22 - 1) * 1024 + 2);
+    expect(memory.wordAt(4096 + 8)).toBe((2 ** 22 - 3) * 1024 + 2);
+  });
+
   it('writes descriptor, padded payload and trailer as the guest reads them', () => {
     const ring = watchedRing([0, 1], 4088);
     ring.words.fill(0xffff_ffff, 1024);

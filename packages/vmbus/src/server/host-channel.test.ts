@@ -44,6 +44,27 @@ describe('a batch', () => {
     });
   });
 
+  it.each([2, 4])('gets through rings that lie beyond %d GiB, also where it has to wait', (gib) => {
+    const pair = channelPair(echo, { firstArenaPage: gib * 2 ** 18 });
+    const sent: number[] = [];
+    const read: number[] = [];
+    for (let id = 1; id <= 40; id++) {
+      if (pair.guest.trySend(bytes(500), id, true)) sent.push(id);
+      pair.guest.flush();
+      if (id % 10 > 0) continue;
+      pair.work.run();
+      read.push(...answers(pair.guest));
+      for (let i = 0; i < 7; i++) pair.host.send(bytes(1000));
+      for (let round = 0; round < 4; round++) {
+        pair.work.run();
+        read.push(...answers(pair.guest).filter((answered) => answered > 0));
+      }
+    }
+    expect(sent.length).toBeGreaterThan(20);
+    expect(read).toEqual(sent);
+    expect(pair.arena.bytes.subarray(0, 16 * 4096).every((byte) => byte === 0)).toBe(true);
+  });
+
   it('sent outside of ready becomes visible at the end of the round', () => {
     const pair = channelPair(echo);
     pair.work.defer(() => {

@@ -363,7 +363,7 @@ export class RingHostChannel implements HostChannel {
     const size = packet.bytes.length;
     const target = this.#writer.reserve(size);
     if (target === undefined) return false;
-    target.bytes.set(packet.bytes, target.at << 2);
+    target.bytes.set(packet.bytes, target.at * 4);
     this.#writer.commit(size);
     this.#queueBytes -= size + TRAILER_SIZE_BYTES;
     return true;

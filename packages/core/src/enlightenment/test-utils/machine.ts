@@ -53,9 +53,11 @@ export class TestMachine {
   readonly crashes: { parameters: readonly bigint[]; message: string | undefined }[] = [];
   resets = 0;
 
-  constructor(options: Partial<PlatformOptions> = {}) {
+  /** @param unusedPages - pages of the arena in front of those that the machine uses */
+  constructor(options: Partial<PlatformOptions> = {}, unusedPages = 0) {
     const vpCount = options.vpCount ?? 1;
-    const arena = PageArena.allocate(RAM_PAGES + 2 + 3 * vpCount);
+    const arena = PageArena.allocate(unusedPages + RAM_PAGES + 2 + 3 * vpCount);
+    if (unusedPages > 0) arena.take(unusedPages);
     this.gpa = new GpaSpace(arena);
     this.gpa.map(0, arena.take(RAM_PAGES), RAM_PAGES, GpaAccess.ALL);
     this.platform = new PartitionPlatform({

@@ -18,11 +18,14 @@ import { RingMemory } from '../ring-memory.ts';
  * An open channel with both ends. The guest's interrupts and the host's are counted and delivered at once, as they
  * are on one thread; the run loop's rounds are the test's (`work.run()`).
  */
-export function channelPair(ready: (channel: HostChannel) => void, options: { ringPages?: number } = {}) {
-  const ringPages = options.ringPages ?? 2;
-  const arena = PageArena.allocate(4 * ringPages);
+export function channelPair(
+  ready: (channel: HostChannel) => void,
+  options: { ringPages?: number; firstArenaPage?: number } = {},
+) {
+  const { ringPages = 2, firstArenaPage = 0 } = options;
+  const arena = PageArena.allocate(firstArenaPage + 4 * ringPages);
   const gpa = new GpaSpace(arena);
-  gpa.map(0, 0, 2 * ringPages, GpaAccess.ALL);
+  gpa.map(0, firstArenaPage, 2 * ringPages, GpaAccess.ALL);
   const counters = new Counters();
   const faults = new GuestFaults(counters, silentLogger);
   const dma = new DmaDomain('test', 'passthrough', gpa, counters, faults);
@@ -33,7 +36,7 @@ export function channelPair(ready: (channel: HostChannel) => void, options: { ri
   const guest = new RingGuestChannel({
     relid: 5,
     subChannelIndex: 0,
-    rings: arena.bytes.subarray(0, 2 * ringPages * 4096),
+    rings: arena.bytes.subarray(firstArenaPage * 4096, (firstArenaPage + 2 * ringPages) * 4096),
     downstreamPage: ringPages,
     signal: () => {
       seen.signals++;
@@ -50,8 +53,8 @@ export function channelPair(ready: (channel: HostChannel) => void, options: { ri
     relid: 5,
     subChannelIndex: 0,
     openData: new Uint8Array(120),
-    incoming: new RingMemory(arena.words, arena.bytes, pagesFrom(incomingAt)),
-    outgoing: new RingMemory(arena.words, arena.bytes, pagesFrom(outgoingAt)),
+    incoming: new RingMemory(arena.words, arena.bytes, resolved(incomingAt)),
+    outgoing: new RingMemory(arena.words, arena.bytes, resolved(outgoingAt)),
     interrupt: () => {
       seen.interrupts++;
       guest.onInterrupt();
