@@ -48,6 +48,15 @@ describe('a drive with a disc', () => {
     expect(be32((await send(drive, capacity)).data, 0)).toBe(2);
   });
 
+  it('takes no image whose sectors are larger than its blocks', () => {
+    const large = new FakeDisk({ blocks: 10, blockBytes: 4096, readOnly: true });
+    const refusal = expect.objectContaining({ code: 'UNSUPPORTED_SECTOR_SIZE' });
+    expect(() => new DvdUnit(DISK_ID, large)).toThrow(refusal);
+    const { disk, drive } = make();
+    expect(() => drive.insert(large)).toThrow(refusal);
+    expect(drive.medium).toBe(disk);
+  });
+
   it('has a table of contents of one data track', async () => {
     const { drive } = make(4500);
     const lba = await send(drive, [0x43, 0, 0, 0, 0, 0, 0, 0, 20, 0]);

@@ -1,4 +1,4 @@
-import type { Guid, MaybePromise } from '@kensho/core';
+import { type Guid, KenshoError, type MaybePromise } from '@kensho/core';
 import type { Disk } from '../backend/disk.ts';
 import {
   CD_BLOCK_BYTES,
@@ -35,9 +35,10 @@ export class DvdUnit extends LogicalUnit {
   #locked = false;
   #event: number = MediaEvent.NONE;
 
-  /** @param id - stays the same for the same drive */
+  /** @param id - stays the same for the same drive. Throws as {@link insert} does. */
   constructor(id: Guid, medium?: Disk) {
     super(dvdIdentity(id));
+    if (medium !== undefined) checkMedium(medium);
     this.#medium = medium;
   }
 
@@ -50,8 +51,12 @@ export class DvdUnit extends LogicalUnit {
     return this.#trayOpen;
   }
 
-  /** Puts a medium into the tray, in place of one that was there, and closes it. */
+  /**
+   * Puts a medium into the tray, in place of one that was there, and closes it. Throws KenshoError
+   * UNSUPPORTED_SECTOR_SIZE where a block of a disc is not made of the image's sectors.
+   */
   insert(medium: Disk): void {
+    checkMedium(medium);
     this.#medium = medium;
     this.#close();
   }
@@ -207,4 +212,12 @@ export class DvdUnit extends LogicalUnit {
     this.#event = MediaEvent.NEW_MEDIA;
     this.raise(Sense.MEDIUM_MAY_HAVE_CHANGED);
   }
+}
+
+function checkMedium({ logicalSectorBytes }: Disk): void {
+  if (CD_BLOCK_BYTES % logicalSectorBytes === 0) return;
+  throw new KenshoError(
+    'UNSUPPORTED_SECTOR_SIZE',
+    `a disc has blocks of ${CD_BLOCK_BYTES} bytes, which an image with sectors of ${logicalSectorBytes} cannot serve`,
+  );
 }

@@ -90,7 +90,7 @@ export class StorageChannel {
   async close(): Promise<void> {
     this.#closed = true;
     const running = [...this.running()];
-    await Promise.all(running.map((request) => request.operation));
+    await Promise.allSettled(running.map((request) => request.operation));
     for (const request of running) wake(request);
   }
 
