@@ -222,13 +222,19 @@ export class VmbusServer implements Vmbus {
     this.#sharedSignals = undefined;
     if (gpa === undefined) return;
     const page = new InterruptPage(this.#deps.dma, Number(gpa >> 12n));
+    let scheduled = false;
     const take = () => {
+      scheduled = false;
       if (this.#sharedSignals === undefined) return;
       const rings = new Map([...this.#open].map(([channel, { ring }]) => [channel.relid, ring]));
       page.take((relid) => rings.get(relid)?.onGuestSignal());
     };
     this.#sharedSignals = this.#deps.ports.openEventConnection(VMBUS_EVENT_CONNECTION_ID, {
-      signal: () => this.#deps.work.defer(take),
+      signal: () => {
+        if (scheduled) return;
+        scheduled = true;
+        this.#deps.work.defer(take);
+      },
     });
   }
 
