@@ -6,8 +6,7 @@ import { bytes, guid, struct, u16, u32, u64 } from '@kensho/core';
 
 export const MIB = 1 << 20;
 
-/** 2.2: the header section's five items. */
-export const FILE_IDENTIFIER_OFFSET = 0;
+/** 2.2: the header section: the file identifier at 0, two headers, two region tables. */
 export const HEADER_OFFSETS = [64 * 1024, 128 * 1024] as const;
 export const REGION_TABLE_OFFSETS = [192 * 1024, 256 * 1024] as const;
 export const HEADER_SECTION_BYTES = MIB;
@@ -94,7 +93,6 @@ export const PAYLOAD_BLOCK_UNMAPPED = 3;
 export const PAYLOAD_BLOCK_UNMAPPED_V095 = 5;
 export const PAYLOAD_BLOCK_FULLY_PRESENT = 6;
 export const PAYLOAD_BLOCK_PARTIALLY_PRESENT = 7;
-export const SB_BLOCK_NOT_PRESENT = 0;
 export const SB_BLOCK_PRESENT = 6;
 
 /** 2.4: a sector bitmap block has one bit for each of these. */
