@@ -1,5 +1,7 @@
 export { type AcpiConfig, type AcpiTables, buildAcpiTables } from './acpi/tables.ts';
 export { Board, type BoardServices } from './board.ts';
+export { ExitPort, type ExitPortOptions, type ExitPortServices } from './exit-port.ts';
+export { FIRMWARE_PAGES, type FirmwareOptions } from './firmware.ts';
 export type { MemoryImage } from './firmware-table.ts';
 export { I8042, type I8042Options, type I8042Services } from './i8042.ts';
 export { PIIX4_IDE_DEVFN, PIIX4_PM_DEVFN, PIRQ_INITIAL_IRQ } from './pci/isa-bridge.ts';

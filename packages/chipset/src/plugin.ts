@@ -1,4 +1,5 @@
 import {
+  ACPI_TABLES,
   DEVICES,
   type DeviceKind,
   type DeviceSpec,
@@ -15,6 +16,8 @@ import {
   WORK,
 } from '@kensho/core';
 import { BOARD, Board } from './board.ts';
+import { ExitPort, type ExitPortOptions } from './exit-port.ts';
+import { FIRMWARE, Firmware, type FirmwareOptions } from './firmware.ts';
 import { I8042, type I8042Options } from './i8042.ts';
 import { PCI_BUS } from './pci/pci-bus.ts';
 import { Pit } from './pit.ts';
@@ -92,7 +95,7 @@ const uartKind: DeviceKind = {
     if (backend !== undefined && typeof backend.send !== 'function') {
       throw invalid(spec, 'backend is a SerialBackend');
     }
-    return new Uart(
+    const uart = new Uart(
       {
         ports: partition.resolve(IO_PORTS),
         interruptLines: partition.resolve(INTERRUPT_LINES),
@@ -100,6 +103,8 @@ const uartKind: DeviceKind = {
       },
       options,
     );
+    partition.resolve(FIRMWARE).describeComPort(com ?? 1);
+    return uart;
   },
 };
 
@@ -113,7 +118,7 @@ const i8042Kind: DeviceKind = {
     if (options.keyboard !== undefined && typeof options.keyboard !== 'boolean') {
       throw invalid(spec, 'keyboard is true or false');
     }
-    return new I8042(
+    const controller = new I8042(
       {
         ports: partition.resolve(IO_PORTS),
         interruptLines: partition.resolve(INTERRUPT_LINES),
@@ -122,6 +127,8 @@ const i8042Kind: DeviceKind = {
       },
       options,
     );
+    if (options.keyboard) partition.resolve(FIRMWARE).describeKeyboard();
+    return controller;
   },
 };
 
@@ -131,6 +138,42 @@ const postKind: DeviceKind = {
   path: 'platform',
   create: (partition) => new PostPort(partition.resolve(IO_PORTS)),
 };
+
+/**
+ * Takes {@link FirmwareOptions}. The tables name the devices that there are when the partition starts; the partition
+ * needs {@link FIRMWARE_PAGES} device pages.
+ */
+const firmwareTablesKind: DeviceKind = {
+  id: 'firmware-tables',
+  description: 'ACPI and SMBIOS tables, which describe the board to a kernel',
+  path: 'platform',
+  create(partition, spec) {
+    const firmware = partition.resolve(FIRMWARE);
+    const options = (spec.options ?? {}) as FirmwareOptions;
+    return { start: () => firmware.place(options), stop: () => firmware.remove() };
+  },
+};
+
+/** Takes {@link ExitPortOptions}. */
+const exitPortKind: DeviceKind = {
+  id: 'exit-port',
+  description: 'A port for test kernels, whose value ends the run',
+  path: 'platform',
+  create(partition, spec) {
+    const options = (spec.options ?? {}) as ExitPortOptions;
+    const { port } = options;
+    if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= LAST_PORT)) {
+      throw invalid(spec, `port is a number from 0 to 0x${LAST_PORT.toString(16)}`);
+    }
+    return new ExitPort(
+      { ports: partition.resolve(IO_PORTS), control: partition.resolve(PARTITION_CONTROL) },
+      options,
+    );
+  },
+};
+
+/** The last port that four bytes can be written to. */
+const LAST_PORT = 0xfffc;
 
 /** 9999-12-31: beyond it the century has no two digits. */
 const MAX_BASE_TIME_MS = 253_402_214_400_000;
@@ -142,11 +185,12 @@ function invalid(spec: DeviceSpec, problem: string): KenshoError {
 /**
  * The Generation-1 board. Provides {@link INTERRUPT_LINES} and {@link PCI_BUS} in each partition; the board behind
  * them is made when the first device asks for one of the two, or by a device of kind `board`. The rest of the board
- * are device kinds of their own: `pit`, `rtc`, `pm`, `uart`, `i8042`, `post`.
+ * are device kinds of their own: `pit`, `rtc`, `pm`, `uart`, `i8042`, `post`. What they are is told to kernels by a
+ * device of kind `firmware-tables`, which fills {@link ACPI_TABLES}.
  */
 export const chipsetPlugin: Plugin = definePlugin({
   id: '@kensho/chipset',
-  provides: [BOARD, INTERRUPT_LINES, PCI_BUS, POWER_MANAGEMENT],
+  provides: [ACPI_TABLES, BOARD, FIRMWARE, INTERRUPT_LINES, PCI_BUS, POWER_MANAGEMENT],
   register(context) {
     context.providePartition(BOARD, {
       useFactory: (partition) =>
@@ -161,6 +205,11 @@ export const chipsetPlugin: Plugin = definePlugin({
       useFactory: (partition) => partition.resolve(BOARD).interruptLines,
     });
     context.providePartition(PCI_BUS, { useFactory: (partition) => partition.resolve(BOARD).pciBus });
+    context.providePartition(FIRMWARE, {
+      useFactory: (partition) =>
+        new Firmware({ gpa: partition.resolve(GPA_SPACE), info: partition.resolve(PARTITION_INFO) }),
+    });
+    context.providePartition(ACPI_TABLES, { useFactory: (partition) => partition.resolve(FIRMWARE) });
     context.providePartition(POWER_MANAGEMENT, {
       useFactory: (partition) =>
         new PowerManagement({
@@ -173,8 +222,8 @@ export const chipsetPlugin: Plugin = definePlugin({
           faults: partition.resolve(GUEST_FAULTS),
         }),
     });
-    for (const kind of [boardKind, pitKind, rtcKind, pmKind, uartKind, i8042Kind, postKind]) {
+    const parts = [pitKind, rtcKind, pmKind, uartKind, i8042Kind, postKind];
+    for (const kind of [boardKind, ...parts, firmwareTablesKind, exitPortKind])
       context.contribute(DEVICES, kind);
-    }
   },
 });

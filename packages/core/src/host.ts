@@ -68,6 +68,8 @@ export interface PartitionConfig {
   /** Id of a processor. */
   readonly processor: string;
   readonly memoryBytes: number;
+  /** Pages beside RAM for ROMs, tables and frame buffers. @default 0 */
+  readonly devicePages?: number;
   /** @default 1 */
   readonly vpCount?: number;
   /** A virtual clock makes runs repeat. @default 'real' */
@@ -182,6 +184,7 @@ export class Host {
       name: config.name,
       processor: this.contributions.get(PROCESSORS, config.processor),
       memoryBytes: config.memoryBytes,
+      devicePages: config.devicePages,
       vpCount: config.vpCount,
       enlightened: config.enlightened,
       sharedMemory: config.sharedMemory,

@@ -59,7 +59,7 @@ describe('with a virtual clock', () => {
 
   it('a slice ends at the next deadline', async () => {
     const clock = new VirtualClock();
-    const { runner, timers } = machine(clock, [
+    const { runner, timers, counters } = machine(clock, [
       function* () {
         yield 5000;
       },
@@ -70,6 +70,7 @@ describe('with a virtual clock', () => {
     await runner.run();
     // Instructions take 2 ns: 777 is within one.
     expect(firedNs).toEqual([100, 778]);
+    expect(counters.counter('run.instructions').value).toBe(5000);
   });
 
   it('a deadline that an intercept sets ends the slice in time', async () => {

@@ -52,7 +52,7 @@ const TIMER_MAX_MS = 0x7fffffff;
  * instructions: a slice ends at the next deadline, idle VPs skip to it, and VPs stand still while I/O is under way,
  * so that a run depends on nothing but its inputs. Slices of several VPs follow one another in virtual time.
  *
- * Counts `run.slices`, `run.idle`, `run.idle.ns` and `intercept.halt`.
+ * Counts `run.slices`, `run.instructions`, `run.idle`, `run.idle.ns` and `intercept.halt`.
  */
 export class PartitionRunner {
   readonly #vps: readonly RunnableVp[];
@@ -62,6 +62,7 @@ export class PartitionRunner {
   readonly #nsPerInstruction: number;
   readonly #sliceInstructions: number;
   readonly #slices: Counter;
+  readonly #instructions: Counter;
   readonly #idles: Counter;
   readonly #idleNs: Counter;
   readonly #halts: Counter;
@@ -96,6 +97,7 @@ export class PartitionRunner {
     this.#nsPerInstruction = options.nsPerInstruction;
     this.#sliceInstructions = options.sliceInstructions ?? SLICE_INSTRUCTIONS;
     this.#slices = counters.counter('run.slices');
+    this.#instructions = counters.counter('run.instructions');
     this.#idles = counters.counter('run.idle');
     this.#idleNs = counters.counter('run.idle.ns');
     this.#halts = counters.counter('intercept.halt');
@@ -267,7 +269,9 @@ export class PartitionRunner {
       this.#skips = 0;
       vp.platform.addRunTime(elapsedNs);
     }
-    if (processor.instructionsRetired - this.#retiredBefore >= this.#sliceInstructions) {
+    const instructions = processor.instructionsRetired - this.#retiredBefore;
+    this.#instructions.value += instructions;
+    if (instructions >= this.#sliceInstructions) {
       this.#rounds += ROUNDS_OF_FULL_SLICE;
     }
     switch (exit) {

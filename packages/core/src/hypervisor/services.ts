@@ -31,7 +31,8 @@ export interface VirtualInterrupt {
 export type PartitionEnd =
   | { readonly reason: 'power-off' }
   | { readonly reason: 'reset' }
-  | { readonly reason: 'guest-ended' }
+  /** The guest's program came to its end, or said so at a port of the host's, with a code. */
+  | { readonly reason: 'guest-ended'; readonly code?: number }
   | { readonly reason: 'triple-fault'; readonly vpIndex: number }
   | { readonly reason: 'crash'; readonly parameters: readonly bigint[]; readonly message: string | undefined }
   | { readonly reason: 'stopped' };
@@ -69,8 +70,8 @@ export interface VpRegisters {
 
 /** Where the board put its ACPI tables. */
 export interface AcpiTables {
-  /** Address of the RSDP. */
-  readonly rsdpGpa: number;
+  /** Address of the RSDP; undefined where there are no tables, or not yet. */
+  readonly rsdpGpa: number | undefined;
   /** The pages of RAM that hold tables, to be kept from the guest's allocator; none where they lie in ROM. */
   readonly ram: readonly { readonly gpa: number; readonly sizeBytes: number }[];
 }
