@@ -674,7 +674,7 @@ export function run(): u32 {
         imul64(pc, load<i64>(rmOf(pc)), load<i64>(pc, 24));
         break;
       case H.NOT_R_32:
-        store<u64>(rmOf(pc), <u64>~load<u32>(rmOf(pc)));
+        put<u32>(rmOf(pc), ~load<u32>(rmOf(pc)));
         break;
       case H.NOT_R_64:
         store<u64>(rmOf(pc), ~load<u64>(rmOf(pc)));

@@ -48,6 +48,7 @@ export interface EngineExports {
   flushPage(address: bigint): void;
   codeChanged(arenaPage: number): void;
   codeDrops(): number;
+  dropCode(): void;
   currentRip(): bigint;
   getFlags(): number;
   setRip(address: bigint): void;

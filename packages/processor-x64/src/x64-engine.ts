@@ -9,6 +9,7 @@ import {
   type ProcessorOptions,
   type Qword,
   type VirtualProcessor,
+  VpExit,
   type VpIntercepts,
 } from '@kensho/core';
 import { x64Cpuid } from './cpuid.ts';
@@ -192,6 +193,18 @@ export class X64Engine implements ProcessorEngine {
         if (error !== FAULT) throw error;
         faulted = true;
       }
+    }
+  }
+
+  /** For tests: runs the selected VP until it faults, whose delivery is left out; false where the budget ends first. */
+  runToFault(budget: number): boolean {
+    this.exports.beginSlice(budget);
+    try {
+      while (this.exports.run() === VpExit.YIELD);
+      return false;
+    } catch (error) {
+      if (error !== FAULT) throw error;
+      return true;
     }
   }
 
