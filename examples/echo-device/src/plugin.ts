@@ -8,7 +8,7 @@ import {
   INTERRUPT_LINES,
   IO_PORTS,
 } from '@kensho/core';
-import { VMBUS } from '@kensho/vmbus';
+import { type Offer, VMBUS } from '@kensho/vmbus';
 import { EchoPorts } from './emulated/echo-ports.ts';
 import { ECHO_GSI, ECHO_INTERFACE_ID, ECHO_PORT, ECHO_PORT_COUNT } from './protocol/echo.ts';
 import { EchoVsp } from './vsp/echo-vsp.ts';
@@ -18,20 +18,19 @@ const echoVsp: DeviceKind = {
   description: 'answers messages on VMBus with the same bytes',
   path: 'enlightened',
   create(partition, spec): Device {
-    const dma = partition.resolve(DMA).attach(spec.id, 'passthrough');
-    const offer = partition.resolve(VMBUS).offer(
-      {
-        name: spec.id,
-        interfaceId: ECHO_INTERFACE_ID,
-        instanceId: '5b0f7a4e-1d52-4c2f-9a63-000000000001',
-        dma,
-      },
-      new EchoVsp(partition.resolve(GUEST_FAULTS)),
-    );
+    const bus = partition.resolve(VMBUS);
+    const vsp = new EchoVsp(partition.resolve(GUEST_FAULTS));
+    const remapping = partition.resolve(DMA);
+    const dma = remapping.attach(spec.id, 'passthrough');
+    let offer: Offer | undefined;
     return {
+      start() {
+        const instanceId = '5b0f7a4e-1d52-4c2f-9a63-000000000001';
+        offer = bus.offer({ name: spec.id, interfaceId: ECHO_INTERFACE_ID, instanceId, dma }, vsp);
+      },
       async stop() {
-        await offer.revoke();
-        partition.resolve(DMA).detach(spec.id);
+        await offer?.revoke();
+        remapping.detach(spec.id);
       },
     };
   },
@@ -42,18 +41,21 @@ const echoPorts: DeviceKind = {
   description: 'answers messages at I/O ports with the same bytes',
   path: 'emulated',
   create(partition, spec): Device {
+    const line = partition.resolve(INTERRUPT_LINES).line(ECHO_GSI);
     const region = {
       name: spec.id,
       port: ECHO_PORT,
       count: ECHO_PORT_COUNT,
-      handler: new EchoPorts(
-        partition.resolve(INTERRUPT_LINES).line(ECHO_GSI),
-        partition.resolve(GUEST_FAULTS),
-      ),
+      handler: new EchoPorts(line, partition.resolve(GUEST_FAULTS)),
     };
     const ports = partition.resolve(IO_PORTS);
     ports.add(region);
-    return { stop: () => ports.remove(region) };
+    return {
+      stop() {
+        ports.remove(region);
+        line.set(false);
+      },
+    };
   },
 };
 

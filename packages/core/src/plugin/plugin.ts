@@ -63,7 +63,10 @@ export function definePlugin(plugin: Plugin): Plugin {
 export interface Device {
   /** Begins to serve, once every device that was asked for at the start has been created. */
   start?(): MaybePromise<void>;
-  /** Ends: finishes or abandons outstanding work, takes the device from the guest's sight, frees everything. */
+  /**
+   * Ends: finishes or abandons outstanding work, takes the device from the guest's sight, frees everything. Called
+   * once, also for a device that was not started, or whose start failed.
+   */
   stop?(): MaybePromise<void>;
 }
 
@@ -85,7 +88,7 @@ export interface DeviceKind {
   readonly id: string;
   readonly description: string;
   readonly path: DevicePath;
-  /** Makes a device in a partition. Throws KenshoError for options that make no sense. */
+  /** Makes a device in a partition. Throws KenshoError for options that make no sense, with nothing left behind. */
   create(partition: Resolver, spec: DeviceSpec): MaybePromise<Device>;
 }
 
