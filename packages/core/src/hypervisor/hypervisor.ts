@@ -138,7 +138,10 @@ export class Hypervisor {
     child.gpa.map(gpaPage, arenaPage, count, access);
   }
 
-  /** Takes pages out of the child's GPA space; they remain the root's. Throws also INVALID_PARAMETER. */
+  /**
+   * Takes pages out of the child's GPA space; they remain the root's. What devices have begun goes on in the pages that
+   * it began with: whoever gives them another use stops the devices first. Throws also INVALID_PARAMETER.
+   */
   unmapGpaPages(caller: PartitionPrincipal, child: Partition, gpaPage: number, count: number): void {
     const call = 'HvCallUnmapGpaPages';
     this.#authorizeFor(call, caller, child, 'active');

@@ -13,7 +13,7 @@ export type DmaDomainKind = 'passthrough' | 'remapped';
  * The address domain through which one device reaches guest memory (TLFS, "device domains").
  *
  * A device never holds a view of guest memory longer than one request. An address that the domain does not map, or
- * maps without the right asked for, is a fault: counted (`dma.fault`, `dma.fault.<device>`), logged, and nothing
+ * maps without the right asked for, is a fault: counted (`fault.dma`, `fault.dma.<device>`), logged, and nothing
  * is touched. A device with no domain attached has a `remapped` one that is empty.
  */
 export class DmaDomain {
