@@ -16,6 +16,7 @@ import {
   multiply,
   NEAREST,
   normalizeResult,
+  OE,
   PE,
   resultExponent,
   resultHigh,
@@ -27,7 +28,9 @@ import {
   squareRoot,
   subtractMagnitudes,
   TOP_BIT,
+  UE,
   UP,
+  withdraw,
   ZE,
 } from './number';
 
@@ -209,7 +212,6 @@ export function arithmetic(operation: u32, aSe: u32, a: u64, bSe: u32, b: u64): 
       return;
     }
     if (bKind == CLASS_ZERO && aKind != CLASS_INFINITE) {
-      if ((aKind == CLASS_DENORMAL || sourceDenormal) && denormalOperand()) return;
       signal(ZE);
       setInfinity(product);
       return;
@@ -401,6 +403,8 @@ function toFloat(se: u32, sig: u64, bits: u32, minimum: i32, maximum: i32, fract
   const count = <u32>clz(sig);
   setResult(se >> 15, exponentOf(se) - count, sig << count, 0);
   roundResult(bits, minimum, maximum, roundingMode(), ~control);
+  // Nothing is stored, so that nothing was rounded.
+  if (exceptions & ~control & (OE | UE)) withdraw(PE);
   if (resultHigh == 0) return sign;
   const biased = resultHigh >= TOP_BIT ? <u64>(resultExponent + maximum) & top : 0;
   return sign | (biased << fractionBits) | ((resultHigh >> aside) & mask);
@@ -523,6 +527,13 @@ export function scale(aSe: u32, a: u64, bSe: u32, b: u64): void {
   const count = <u32>clz(a);
   setResult(sign, exponentOf(aSe) - count + (down ? -power : power), a << count, 0);
   roundOutExtended();
+  // Too far out even for a wrapped exponent.
+  if (exceptions & ~control & (OE | UE) && (resultExponent > MAXIMUM || resultExponent < MINIMUM)) {
+    signal(PE);
+    setRoundedUp(!down);
+    if (down) setZero(sign);
+    else setInfinity(sign);
+  }
 }
 
 /** The exponent of a number; what remains of it is `extractSignificand`'s. */
@@ -546,23 +557,27 @@ export function extractSignificand(se: u32, sig: u64): void {
   else setOut((se & SIGN) | BIAS, sig << clz(sig));
 }
 
+/** C0 and C3 stay as they are. */
+export const NO_QUOTIENT: u32 = 0xffff;
+
 /**
  * The remainder of FPREM (quotient cut) or FPREM1 (quotient to the nearest). Returns C0 to C3: C2 where the exponents
- * are so far apart that only a part was done, else the quotient's lowest three bits in C0, C3 and C1.
+ * are so far apart that only a part was done, else the quotient's lowest three bits in C0, C3 and C1. Where there is no
+ * quotient, {@link NO_QUOTIENT}.
  */
 export function partialRemainder(aSe: u32, a: u64, bSe: u32, b: u64, nearest: bool): u32 {
   const aKind = classOf(aSe, a);
   const bKind = classOf(bSe, b);
   if (aKind > CLASS_INFINITE || bKind > CLASS_INFINITE) {
     propagate(aKind, aSe, a, bKind, bSe, b);
-    return 0;
+    return NO_QUOTIENT;
   }
   if (aKind == CLASS_INFINITE || bKind == CLASS_ZERO) {
     invalid();
-    return 0;
+    return NO_QUOTIENT;
   }
   if (aKind == CLASS_DENORMAL || bKind == CLASS_DENORMAL) {
-    if (denormalOperand()) return 0;
+    if (denormalOperand()) return NO_QUOTIENT;
   }
   if (aKind == CLASS_ZERO) {
     setOut(aSe, a);

@@ -42,6 +42,12 @@ export let tiny: bool = false;
   exceptions |= bits;
 }
 
+/** Takes an exception back. */
+// @ts-ignore: decorator
+@inline export function withdraw(bits: u32): void {
+  exceptions &= ~bits;
+}
+
 // @ts-ignore: decorator
 @inline export function setResult(sign: u32, exponent: i32, high: u64, low: u64): void {
   resultSign = sign;

@@ -1,7 +1,7 @@
 // SSE conversions between integers and floating point (Intel SDM 2, CVT*). What does not fit an integer gives the
 // smallest one and IE; NaNs keep the upper bits of their payload.
 import { sourcePointer } from '../operand';
-import { regOf, sizeOf } from '../record';
+import { isMemory, regOf, sizeOf } from '../record';
 import { FPU_SCRATCH } from '../state';
 import {
   beginSse,
@@ -129,11 +129,12 @@ export function packedFloat64ToInteger(op: u32, truncate: bool): void {
   store<u64>(regOf(op), 0, 8);
 }
 
-// MMX registers
+// MMX registers: using one goes over to them even where the conversion then raises #XM.
 
 /** CVTPI2PS: the upper half of the destination stays. */
 export function mmxToFloat32(op: u32): void {
   const from = sourcePointer(op, 8);
+  if (!isMemory(op)) enterMmx();
   beginSse();
   const first = fromInteger<f32>(<i64>load<i32>(from));
   const second = fromInteger<f32>(<i64>load<i32>(from, 4));
@@ -147,6 +148,7 @@ export function float32ToMmx(op: u32, truncate: bool): void {
   beginSse();
   const mode = truncate ? TRUNCATE : roundingMode();
   const value = twoIntegers(operand32(load<u32>(from)), operand32(load<u32>(from, 4)), mode);
+  enterMmx();
   concludeSse();
   setMmx(op, value);
 }
@@ -157,6 +159,7 @@ export function float64ToMmx(op: u32, truncate: bool): void {
   beginSse();
   const mode = truncate ? TRUNCATE : roundingMode();
   const value = twoIntegers(load<f64>(from), load<f64>(from, 8), mode);
+  enterMmx();
   concludeSse();
   setMmx(op, value);
 }

@@ -1,7 +1,6 @@
 // Operands of SSE and MMX instructions.
-import { requireAligned16, sourcePointer, storeOperand } from '../operand';
+import { requireAligned16, sourcePointer } from '../operand';
 import { regOf } from '../record';
-import { FPU_SCRATCH } from '../state';
 
 /** 16 bytes of a register or of aligned memory. */
 // @ts-ignore: decorator
@@ -29,11 +28,4 @@ import { FPU_SCRATCH } from '../state';
 // @ts-ignore: decorator
 @inline export function setGeneral32(op: u32, value: u32): void {
   store<u64>(regOf(op), value);
-}
-
-/** Stores the first bytes of a vector to ModRM.rm. */
-// @ts-ignore: decorator
-@inline export function storeVector(op: u32, value: v128, size: u32): void {
-  v128.store(FPU_SCRATCH, value);
-  storeOperand(op, FPU_SCRATCH, size);
 }

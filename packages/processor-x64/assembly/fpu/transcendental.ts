@@ -273,9 +273,9 @@ export function exponentialMinusOne(se: u32, sig: u64): void {
   const count = <u32>clz(sig);
   const exponent = exponentOf(se, count);
   if (exponent >= 0) {
-    // 1 gives 1 and -1 gives -0.5; beyond, the result is not defined.
-    if (exponent == 0 && sig == TOP_BIT && negative) setOut(SIGN | (BIAS - 1), TOP_BIT);
-    else setOut(se, sig);
+    // 1 gives 1 and -1 gives -0.5; beyond, the result is not defined: the operand stays.
+    signal(PE);
+    setOut(exponent == 0 && sig == TOP_BIT && negative ? SIGN | (BIAS - 1) : se, sig);
     return;
   }
   // y = x ln 2
@@ -339,6 +339,8 @@ function timesNumber(ySe: u32, y: u64, exact: bool): void {
   setResult(sign, exponent, high, low | u64(!exact));
   normalizeResult();
   roundOutExtended();
+  // Raised even where the logarithm is an integer.
+  signal(PE);
 }
 
 /** y * log2(x): FYL2X with x in ST(0). */
@@ -354,7 +356,6 @@ export function logarithm(xSe: u32, x: u64, ySe: u32, y: u64): void {
     if (yKind == CLASS_ZERO) invalid();
     else if (yKind == CLASS_INFINITE) setInfinity(ySign ^ 1);
     else {
-      if (yKind == CLASS_DENORMAL && denormalOperand()) return;
       signal(ZE);
       setInfinity(ySign ^ 1);
     }
@@ -465,7 +466,9 @@ export function logarithmPlusOne(xSe: u32, x: u64, ySe: u32, y: u64): void {
     // At or beyond the ends of the range: the sum is taken first.
     if (sign != 0) {
       if (exponent >= 0) {
-        invalid();
+        // Not defined: the operand comes out.
+        signal(PE);
+        setOut(xSe, x >> count);
         return;
       }
       subtractMagnitudes(0, 0, TOP_BIT, exponent, x);

@@ -171,7 +171,11 @@ export function push(): void {
   const register = st(7);
   if (!isEmpty(register)) {
     if (!stackFault(true)) return;
-  } else if (!conclude()) return;
+  } else {
+    // A denormal in memory is pushed even where its exception is not masked.
+    conclude();
+    if (exceptions & ~control & IE) return;
+  }
   moveTop(-1);
   setRegister(register, outSe, outSig);
 }

@@ -30,6 +30,7 @@ import {
   fromFloat64,
   fromInteger,
   invalid,
+  NO_QUOTIENT,
   outSe,
   outSig,
   partialRemainder,
@@ -293,11 +294,14 @@ function compareToFlags(i: u32, quiet: bool, pops: bool): void {
     codes = C0 | C2 | C3;
   } else {
     codes = compare(seOf(top), sigOf(top), seOf(other), sigOf(other), quiet);
+    // C1 tells only of stack faults here.
+    const before = <u32>load<u16>(X87_STATUS) & C1;
     goes = conclude();
+    store<u16>(X87_STATUS, <u32>load<u16>(X87_STATUS) | before);
   }
-  if (!goes) return;
+  // AMD's processors, unlike Intel's, set the flags even where the exception is not masked.
   setFlags((codes & C0 ? CF : 0) | (codes & C2 ? PF : 0) | (codes & C3 ? ZF : 0));
-  if (pops) pop();
+  if (goes && pops) pop();
 }
 
 /** Pushes a number of 32 or 64 bits. */
@@ -409,7 +413,7 @@ function registerForm(number: u32, i: u32, op: u32): void {
       recordInstruction(op);
       if (reg == 0) loadRegister(i);
       else if (reg == 1) exchange(i);
-      else if (reg == 3) storeRegister(i, true);
+      else if (reg == 3) storeUnchecked(i);
       break;
     case 2:
       beginX87();
@@ -437,8 +441,10 @@ function registerForm(number: u32, i: u32, op: u32): void {
     case 5:
       beginX87();
       recordInstruction(op);
-      if (reg == 0) setEmpty(st(i));
-      else if (reg == 1) exchange(i);
+      if (reg == 0) {
+        setEmpty(st(i));
+        conclude();
+      } else if (reg == 1) exchange(i);
       else if (reg == 2) storeRegister(i, false);
       else if (reg == 3) storeRegister(i, true);
       else compareRegister(i, true, reg - 4);
@@ -452,7 +458,6 @@ function registerForm(number: u32, i: u32, op: u32): void {
       break;
     default:
       if (reg == 4) {
-        checkPending();
         store<u16>(RAX, load<u16>(X87_STATUS));
         break;
       }
@@ -460,7 +465,8 @@ function registerForm(number: u32, i: u32, op: u32): void {
       recordInstruction(op);
       if (reg == 0) {
         setEmpty(st(i));
-        moveTop(1);
+        conclude();
+        pop();
       } else if (reg == 1) exchange(i);
       else if (reg < 4) storeRegister(i, true);
       else compareToFlags(i, reg == 5, true);
@@ -516,6 +522,15 @@ function storeRegister(i: u32, pops: bool): void {
   if (pops) pop();
 }
 
+/** D9 D8: FSTP that does not mind an empty register. */
+function storeUnchecked(i: u32): void {
+  const top = st(0);
+  const to = st(i);
+  conclude();
+  if (!isEmpty(top)) setRegister(to, seOf(top), sigOf(top));
+  pop();
+}
+
 function exchange(i: u32): void {
   const top = st(0);
   const other = st(i);
@@ -534,12 +549,8 @@ function conditionalMove(i: u32, holds: bool): void {
   const top = st(0);
   const other = st(i);
   if (isEmpty(top) || isEmpty(other)) {
-    if (!stackFault(false)) return;
-  } else {
-    conclude();
-    take(other);
-  }
-  if (holds) setRegister(top, outSe, outSig);
+    if (stackFault(false)) setRegister(top, outSe, outSig);
+  } else if (holds) setRegister(top, seOf(other), sigOf(other));
 }
 
 /** DB E0 to DB E7. */
@@ -596,6 +607,7 @@ function unaryForm(number: u32, op: u32): void {
     default:
   }
   if (isEmpty(top)) {
+    if (number >= 0x1e) clearC2();
     if (stackFault(false)) setRegister(top, outSe, outSig);
     return;
   }
@@ -631,6 +643,10 @@ function unaryForm(number: u32, op: u32): void {
   if (goes) setRegister(top, outSe, outSig);
 }
 
+function clearC2(): void {
+  store<u16>(X87_STATUS, <u32>load<u16>(X87_STATUS) & ~C2);
+}
+
 /** Instructions on ST(0) and ST(1). */
 function binary(number: u32): void {
   const top = st(0);
@@ -639,6 +655,7 @@ function binary(number: u32): void {
   const partial = number == 0x18 || number == 0x15;
   const to = pops ? second : top;
   if (isEmpty(top) || isEmpty(second)) {
+    if (partial) clearC2();
     if (!stackFault(false)) return;
     setRegister(to, outSe, outSig);
     if (pops) pop();
@@ -666,7 +683,8 @@ function binary(number: u32): void {
       codes = partialRemainder(se, sig, otherSe, other, number == 0x15);
   }
   const goes = conclude();
-  if (partial) setConditions(codes);
+  if (codes == NO_QUOTIENT) clearC2();
+  else if (partial) setConditions(codes);
   if (!goes) return;
   setRegister(to, outSe, outSig);
   if (pops) pop();
@@ -677,11 +695,11 @@ function pushing(number: u32): void {
   const top = st(0);
   const above = st(7);
   if (isEmpty(top) || !isEmpty(above)) {
+    if (number != 0x14) clearC2();
     if (!stackFault(!isEmpty(top))) return;
     setRegister(top, outSe, outSig);
     moveTop(-1);
     setRegister(above, outSe, outSig);
-    if (number != 0x14) store<u16>(X87_STATUS, <u32>load<u16>(X87_STATUS) & ~C2);
     return;
   }
   const se = seOf(top);
