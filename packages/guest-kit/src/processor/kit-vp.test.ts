@@ -247,4 +247,67 @@ describe('KitVp', () => {
     vp.run(10);
     expect(starts).toBe(2);
   });
+
+  it('ends the run with what the hypervisor throws, even if the program catches it', () => {
+    const { vp, hypervisor, faults } = boot(function* (cpu) {
+      try {
+        cpu.out(0x80, 1, 0);
+      } catch {}
+      for (;;) yield undefined;
+    });
+    hypervisor.portWrite = () => {
+      throw new Error('a device is broken');
+    };
+    expect(() => vp.run(1000)).toThrow('a device is broken');
+    expect(faults).toEqual([]);
+  });
+
+  it('takes an error that an interrupt handler lets escape for a fault of the guest', () => {
+    const { vp, raise, faults } = boot(function* (cpu) {
+      cpu.setInterruptHandler(0x40, () => {
+        throw new GuestFault('in the handler');
+      });
+      cpu.sti();
+      yield 'hlt';
+    });
+    expect(vp.run(1000)).toBe(VpExit.HALT);
+    raise(0x40);
+    expect(vp.run(1000)).toBe(VpExit.TRIPLE_FAULT);
+    expect(faults).toEqual([new GuestFault('in the handler')]);
+  });
+
+  it('splits accesses at the ends of pages, each part with its own rights', () => {
+    const seen: number[] = [];
+    const { vp, hypervisor, gpa } = boot(function* (cpu) {
+      cpu.store(0x1ffe, 4, 0x04030201);
+      seen.push(cpu.load(0x1ffe, 4), cpu.load(0x1ffd, 4));
+      cpu.store(0x2fff, 2, 0xbbaa);
+      cpu.store(0x3fff, 4, 0xddccbbaa);
+      seen.push(cpu.load(0x3000, 1));
+      yield undefined;
+    });
+    // The page behind 2FFFh is elsewhere in the arena, and may only be read.
+    gpa.map(3, 8, 1, GpaAccess.READ);
+    gpa.map(4, 9, 1, GpaAccess.ALL);
+    vp.run(1000);
+    expect(seen).toEqual([0x04030201, 0x03020100, 0]);
+    expect(hypervisor.log).toEqual(['mmio write 3000 bb', 'mmio write 3fff aa']);
+    expect([...gpa.arena.bytes.subarray(9 * 4096, 9 * 4096 + 3)]).toEqual([0xbb, 0xcc, 0xdd]);
+  });
+
+  it('waits for its SIPI whatever comes before, also after an INIT of its own', () => {
+    let starts = 0;
+    const { vp } = boot(function* () {
+      if (starts++ === 0) vp.init();
+      yield 'hlt';
+      for (;;) yield 'pause';
+    });
+    expect(vp.run(10)).toBe(VpExit.HALT);
+    vp.injectNmi();
+    expect(vp.run(10)).toBe(VpExit.HALT);
+    vp.init();
+    vp.startup(8);
+    expect(vp.run(10)).toBe(VpExit.HALT);
+    expect(starts).toBe(2);
+  });
 });

@@ -13,6 +13,7 @@ import {
   type VpIntercepts,
 } from '@kensho/core';
 import { kitCpuid } from './cpuid.ts';
+import { GuardedIntercepts } from './guarded-intercepts.ts';
 
 /** What a program does at the end of a stretch of instructions: executes HLT or PAUSE, or simply goes on. */
 export type KitStep = 'hlt' | 'pause' | undefined;
@@ -28,13 +29,14 @@ const IA32_TSC = 0x10;
  *
  * Interrupts are taken between instructions while IF is set; the handler runs nested, with IF clear, as through an
  * interrupt gate. There is no paging: addresses are guest-physical. An error that the program lets escape is what a
- * fault without a handler is to machine code: a triple fault, with the error given to `onFault`.
+ * fault without a handler is to machine code: a triple fault, with the error given to `onFault`. What the hypervisor
+ * throws is none of the program's: {@link run} throws it.
  */
 export class KitVp implements VirtualProcessor, GuestCpu {
   readonly index: number;
   instructionsRetired = 0;
   readonly #gpa: GpaSpace;
-  readonly #intercepts: VpIntercepts;
+  readonly #intercepts: GuardedIntercepts;
   readonly #options: ProcessorOptions;
   readonly #handlers: ((() => void) | undefined)[] = new Array(256).fill(undefined);
   readonly #program: KitProgram;
@@ -61,7 +63,7 @@ export class KitVp implements VirtualProcessor, GuestCpu {
   ) {
     this.index = index;
     this.#gpa = gpa;
-    this.#intercepts = intercepts;
+    this.#intercepts = new GuardedIntercepts(intercepts);
     this.#options = options;
     this.#program = program;
     this.#onFault = onFault;
@@ -75,25 +77,31 @@ export class KitVp implements VirtualProcessor, GuestCpu {
     this.#exitRequested = false;
     const limit = this.instructionsRetired + budget;
     for (;;) {
+      if (!this.#started) return VpExit.HALT;
       if (this.#halted) {
         if (!this.#nmiPending && !(this.#pending && this.#interruptFlag)) return VpExit.HALT;
         this.#halted = false;
       }
-      this.#takeInterrupts();
-      if (this.#tripleFault) return VpExit.TRIPLE_FAULT;
-      if (this.#ended) return VpExit.ENDED;
-      if (!this.#started) return VpExit.HALT;
       let step: IteratorResult<KitStep, void>;
+      let running: Generator<KitStep, void, void>;
       try {
+        this.#takeInterrupts();
+        if (this.#tripleFault) return VpExit.TRIPLE_FAULT;
+        if (this.#ended) return VpExit.ENDED;
         this.#running ??= this.#program(this);
-        step = this.#running.next();
+        running = this.#running;
+        step = running.next();
       } catch (error) {
+        this.#intercepts.rethrow();
         this.#onFault(error);
         this.#tripleFault = true;
         return VpExit.TRIPLE_FAULT;
       }
+      this.#intercepts.rethrow();
       this.instructionsRetired++;
       this.#interruptShadow = false;
+      // An INIT that the program sent to its own VP took it away from it.
+      if (this.#running !== running) continue;
       if (step.done === true) {
         this.#ended = true;
         return VpExit.ENDED;
@@ -175,6 +183,10 @@ export class KitVp implements VirtualProcessor, GuestCpu {
   }
 
   load(gpa: number, sizeBytes: number): number {
+    if (crossesPage(gpa, sizeBytes)) {
+      const half = sizeBytes / 2;
+      return this.load(gpa, half) + this.load(gpa + half, half) * 2 ** (8 * half);
+    }
     const at = this.#gpa.translate(gpa, GpaAccess.READ);
     let value: number;
     if (at < 0) value = this.#intercepts.mmioRead(gpa, sizeBytes);
@@ -186,6 +198,12 @@ export class KitVp implements VirtualProcessor, GuestCpu {
   }
 
   store(gpa: number, sizeBytes: number, value: number): void {
+    if (crossesPage(gpa, sizeBytes)) {
+      const half = sizeBytes / 2;
+      this.store(gpa, half, value & (2 ** (8 * half) - 1));
+      this.store(gpa + half, half, value >>> (8 * half));
+      return;
+    }
     const at = this.#gpa.translate(gpa, GpaAccess.WRITE);
     if (at < 0) this.#intercepts.mmioWrite(gpa, sizeBytes, value >>> 0);
     else if (sizeBytes === 4) this.#gpa.arena.data.setUint32(at, value, true);
@@ -298,6 +316,11 @@ export class KitVp implements VirtualProcessor, GuestCpu {
     this.#interruptFlag = interruptFlag;
     this.instructionsRetired++;
   }
+}
+
+/** What lies beyond the end of a page is behind another translation. */
+function crossesPage(gpa: number, sizeBytes: number): boolean {
+  return (gpa % PAGE_SIZE) + sizeBytes > PAGE_SIZE;
 }
 
 function hex(value: number): string {
