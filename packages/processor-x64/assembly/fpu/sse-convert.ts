@@ -2,7 +2,8 @@
 // smallest one and IE; NaNs keep the upper bits of their payload.
 import { sourcePointer } from '../operand';
 import { isMemory, regOf, sizeOf } from '../record';
-import { FPU_SCRATCH } from '../state';
+import { FPU_SCRATCH, MXCSR } from '../state';
+import { fast, ordinary, safe } from './sse-float';
 import {
   beginSse,
   concludeSse,
@@ -17,6 +18,9 @@ import {
 import { setDestination, source16 } from './sse-operand';
 import { enterMmx } from './x87-state';
 
+/** In MXCSR: PE is masked and was raised before. */
+const PE_KNOWN: u32 = 0x1020;
+
 /** Rounding of the CVTT forms. */
 const TRUNCATE: u32 = 3;
 
@@ -25,6 +29,11 @@ export function integerToScalar<T>(op: u32): void {
   const wide = sizeOf(op) == 3;
   const from = sourcePointer(op, wide ? 8 : 4);
   const value = wide ? load<i64>(from) : <i64>load<i32>(from);
+  // What fits the significand is exact.
+  if (abs<i64>(value) <= (sizeof<T>() == 4 ? 1 << 24 : <i64>1 << 53)) {
+    store<T>(regOf(op), <T>value);
+    return;
+  }
   beginSse();
   const bits = fromInteger<T>(value);
   concludeSse();
@@ -35,6 +44,16 @@ export function integerToScalar<T>(op: u32): void {
 /** CVTSS2SI, CVTTSD2SI and so on. */
 export function scalarToInteger<T>(op: u32, truncate: bool): void {
   const from = sourcePointer(op, sizeof<T>());
+  if (truncate) {
+    // Neither out of range nor inexact, or PE is masked and set already.
+    const x = <f64>load<T>(from);
+    const whole = trunc<f64>(x);
+    if (abs<f64>(whole) < 2147483648.0 && (whole == x || (load<u32>(MXCSR) & PE_KNOWN) == PE_KNOWN)) {
+      if (sizeOf(op) == 3) store<i64>(regOf(op), <i64>whole);
+      else store<u64>(regOf(op), <u32>(<i32>whole));
+      return;
+    }
+  }
   beginSse();
   const x = sizeof<T>() == 4 ? operand32(load<u32>(from)) : load<f64>(from);
   const mode = truncate ? TRUNCATE : roundingMode();
@@ -51,6 +70,11 @@ export function scalarToInteger<T>(op: u32, truncate: bool): void {
 
 export function scalarWiden(op: u32): void {
   const from = sourcePointer(op, 4);
+  const x = load<f32>(from);
+  if (ordinary<f32>(x)) {
+    store<f64>(regOf(op), <f64>x);
+    return;
+  }
   beginSse();
   const bits = widen(load<u32>(from));
   concludeSse();
@@ -59,6 +83,13 @@ export function scalarWiden(op: u32): void {
 
 export function scalarNarrow(op: u32): void {
   const from = sourcePointer(op, 8);
+  if (fast()) {
+    const x = <f32>load<f64>(from);
+    if (safe<f32>(x)) {
+      store<f32>(regOf(op), x);
+      return;
+    }
+  }
   beginSse();
   const bits = narrow(load<u64>(from));
   concludeSse();

@@ -27,7 +27,7 @@ const FAST_MASK: u32 = 0x7fa0;
 const FAST: u32 = 0x1fa0;
 
 // @ts-ignore: decorator
-@inline function fast(): bool {
+@inline export function fast(): bool {
   return (load<u32>(MXCSR) & FAST_MASK) == FAST;
 }
 
@@ -41,13 +41,13 @@ const MIN64: f64 = reinterpret<f64>(0x0010000000000000);
 
 /** Neither denormal nor NaN; infinities show in the result. */
 // @ts-ignore: decorator
-@inline function ordinary<T>(x: T): bool {
+@inline export function ordinary<T>(x: T): bool {
   return abs<T>(x) >= smallest<T>() || x == <T>0;
 }
 
 /** Certainly neither overflown nor tiny. The smallest normal number may have been rounded to. */
 // @ts-ignore: decorator
-@inline function safe<T>(x: T): bool {
+@inline export function safe<T>(x: T): bool {
   return abs<T>(x) > smallest<T>() && abs<T>(x) < <T>Infinity;
 }
 
@@ -204,6 +204,14 @@ export function packedSelect<T>(operation: u32, op: u32): void {
 
 export function packedRoot<T>(op: u32): void {
   const from = source16(op);
+  if (fast()) {
+    const x = v128.load(from);
+    const good = v128.and(safeLanes<T>(x), v128.gt<T>(x, v128.splat<T>(<T>0)));
+    if (allLanes<T>(good)) {
+      setDestination(op, v128.sqrt<T>(x));
+      return;
+    }
+  }
   beginSse();
   for (let at: u32 = 0; at < 16; at += sizeof<T>()) storeBits<T>(FPU_SCRATCH + at, root<T>(loadBits<T>(from + at)));
   concludeSse();

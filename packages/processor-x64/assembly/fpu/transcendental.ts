@@ -46,7 +46,9 @@ import {
   setResult,
   signal,
   subtractMagnitudes,
+  tiny,
   TOP_BIT,
+  UE,
   ZE,
 } from './number';
 
@@ -241,6 +243,11 @@ export function tangentOf(se: u32, sig: u64): void {
   }
   const count = <u32>clz(sig);
   reduce(exponentOf(se, count), sig << count);
+  if (angleExponent < -64) {
+    // Just above the angle.
+    roundInexact(se >> 15, angleExponent, angleSigHigh, 0);
+    return;
+  }
   sineSeries();
   const sineExponent = resultExponent;
   const sineHigh = resultHigh;
@@ -340,7 +347,7 @@ function timesNumber(ySe: u32, y: u64, exact: bool): void {
   normalizeResult();
   roundOutExtended();
   // Raised even where the logarithm is an integer.
-  signal(PE);
+  signal(tiny ? PE | UE : PE);
 }
 
 /** y * log2(x): FYL2X with x in ST(0). */
@@ -443,17 +450,16 @@ export function logarithmPlusOne(xSe: u32, x: u64, ySe: u32, y: u64): void {
     return;
   }
   const product = (xSe ^ ySe) >> 15;
-  if (xKind == CLASS_INFINITE) {
-    if ((xSe & SIGN) != 0 || yKind == CLASS_ZERO) invalid();
-    else setInfinity(product);
-    return;
-  }
-  if (yKind == CLASS_INFINITE) {
-    if (xKind == CLASS_ZERO) invalid();
-    else setInfinity(product);
+  const infinite = xKind == CLASS_INFINITE || yKind == CLASS_INFINITE;
+  if (infinite && (xKind == CLASS_ZERO || yKind == CLASS_ZERO || (xKind == CLASS_INFINITE && (xSe & SIGN) != 0))) {
+    invalid();
     return;
   }
   if ((xKind == CLASS_DENORMAL || yKind == CLASS_DENORMAL) && denormalOperand()) return;
+  if (infinite) {
+    setInfinity(product);
+    return;
+  }
   if (xKind == CLASS_ZERO || yKind == CLASS_ZERO) {
     setZero(product);
     return;
@@ -462,8 +468,8 @@ export function logarithmPlusOne(xSe: u32, x: u64, ySe: u32, y: u64): void {
   const count = <u32>clz(x);
   const exponent = exponentOf(xSe, count);
   x <<= count;
-  if (exponent >= -1) {
-    // At or beyond the ends of the range: the sum is taken first.
+  if (exponent >= (sign != 0 ? -1 : 0)) {
+    // Beyond the range: the sum is taken first.
     if (sign != 0) {
       if (exponent >= 0) {
         // Not defined: the operand comes out.
