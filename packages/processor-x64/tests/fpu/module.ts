@@ -19,7 +19,7 @@ interface Exports {
 }
 
 // Places in the module's memory: assembly/state.ts and its test entry.
-const STATE = 0x10000;
+export const STATE = 0x10000;
 const RAX = STATE;
 const RSI = STATE + 48;
 const FAULT_VECTOR = STATE + 0x400;
@@ -84,6 +84,25 @@ export class FpuModule {
     exports.fxsave(IMAGE_RECORD);
     record.set(this.#bytes.subarray(CASE, CASE + RECORD_SIZE));
     return true;
+  }
+
+  /** The module's memory, to look into. */
+  get view(): DataView {
+    return this.#view;
+  }
+
+  /** Runs one instruction in the state as it is; what it has in memory is at `address`. The vector, or 255. */
+  execute(code: readonly number[], address: number): number {
+    this.#bytes.set(code, CASE);
+    if (this.exports.decode(CASE) === 0) return 6;
+    this.#view.setBigUint64(RSI, BigInt(address), true);
+    try {
+      this.exports.run();
+      return 255;
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      return this.#view.getUint32(FAULT_VECTOR, true);
+    }
   }
 
   /** Puts the registers of the case into the state. */
