@@ -10,16 +10,14 @@ export function pageNumber(value: Qword): number {
 /**
  * An MSR that places an overlay page: bit 0 enables it, bits 63:12 are the guest page, the rest is preserved.
  *
- * The page is made when it is first enabled and keeps its contents from then on, wherever it is moved and however
- * often it is taken out of sight. One that lies beyond the GPA space exists but cannot be seen by the guest.
+ * The page keeps its contents wherever it is moved and however often it is taken out of sight. It exists from the
+ * start, so that a guest which enables it cannot find the partition's memory used up. One that lies beyond the GPA space
+ * cannot be seen by the guest.
  */
 export class OverlayRegister {
   readonly value: Qword = { lo: 0, hi: 0 };
-  readonly #gpa: GpaSpace;
   readonly #pageLimit: number;
-  readonly #access: number;
-  readonly #fill: ((bytes: Uint8Array) => void) | undefined;
-  #overlay: OverlayPage | undefined;
+  readonly #overlay: OverlayPage;
 
   /**
    * @param access - the guest's right to the page
@@ -27,39 +25,30 @@ export class OverlayRegister {
    * @param fill - writes the page's first contents; otherwise it is zero
    */
   constructor(gpa: GpaSpace, access: number, pageLimit: number, fill?: (bytes: Uint8Array) => void) {
-    this.#gpa = gpa;
-    this.#access = access;
     this.#pageLimit = pageLimit;
-    this.#fill = fill;
+    this.#overlay = gpa.createOverlay(access);
+    fill?.(gpa.arena.page(this.#overlay.arenaPage));
   }
 
   get enabled(): boolean {
     return (this.value.lo & HV_PAGE_ENABLE) !== 0;
   }
 
-  /** The arena page of the overlay. Only once it has been enabled. */
+  /** The arena page of the overlay. */
   get arenaPage(): number {
-    return (this.#overlay as OverlayPage).arenaPage;
+    return this.#overlay.arenaPage;
   }
 
   write(value: Qword): void {
     this.value.lo = value.lo;
     this.value.hi = value.hi;
-    if (!this.enabled) {
-      this.#overlay?.place(undefined);
-      return;
-    }
-    if (this.#overlay === undefined) {
-      this.#overlay = this.#gpa.createOverlay(this.#access);
-      this.#fill?.(this.#gpa.arena.page(this.#overlay.arenaPage));
-    }
     const page = pageNumber(value);
-    this.#overlay.place(page < this.#pageLimit ? page : undefined);
+    this.#overlay.place(this.enabled && page < this.#pageLimit ? page : undefined);
   }
 
   /** Clears the enable bit, and takes the page out of sight. */
   disable(): void {
     this.value.lo = (this.value.lo & ~HV_PAGE_ENABLE) >>> 0;
-    this.#overlay?.place(undefined);
+    this.#overlay.place(undefined);
   }
 }

@@ -14,6 +14,17 @@ function cpuid(machine: TestMachine, leaf: number): CpuidResult {
   return result;
 }
 
+test('a guest that enables its pages finds room for them, whatever devices have taken', () => {
+  const machine = new TestMachine({ vpCount: 2 });
+  expect(() => machine.gpa.arena.take(1)).toThrow(expect.objectContaining({ code: 'OUT_OF_GUEST_MEMORY' }));
+  machine.wrmsr(HvMsr.GUEST_OS_ID, 1);
+  const pages = [HvMsr.HYPERCALL, HvMsr.REFERENCE_TSC];
+  const own = [HvMsr.SIMP, HvMsr.SIEFP, HvMsr.VP_ASSIST_PAGE];
+  for (const vp of [0, 1]) {
+    for (const msr of vp === 0 ? [...pages, ...own] : own) expect(machine.wrmsr(msr, 0x5001, vp)).toBe(true);
+  }
+});
+
 describe('CPUID', () => {
   test('what Linux checks before it calls the machine Hyper-V', () => {
     const machine = new TestMachine();
