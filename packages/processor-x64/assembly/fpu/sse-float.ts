@@ -1,11 +1,12 @@
 // SSE arithmetic and comparison (Intel SDM 2).
 //
-// WebAssembly rounds to the nearest and has no flags. Where that is right (all exceptions masked, PE already set, the
-// operands and the result ordinary numbers) its result is taken; everything else is computed by sse-number.ts.
+// WebAssembly rounds to the nearest and has no flags. Where that is right (all exceptions masked, PE already set or the
+// result exact, operands and result ordinary numbers) its result is taken; all else is computed by sse-number.ts.
 import { setFlags } from '../flags';
 import { sourcePointer } from '../operand';
 import { immOf, regOf } from '../record';
 import { CF, FPU_SCRATCH, MXCSR, PF, ZF } from '../state';
+import { PE } from './number';
 import {
   ADD,
   arithmetic,
@@ -20,7 +21,7 @@ import {
   roundByImmediate,
   SUBTRACT,
 } from './sse-number';
-import { destination, setDestination, source, source16 } from './sse-operand';
+import { destination, setDestination, source16 } from './sse-operand';
 
 // MXCSR: rounding mode, masks and PE, and what they are on the fast path; DAZ and FTZ do not matter there.
 const FAST_MASK: u32 = 0x7fa0;
@@ -76,17 +77,44 @@ const MIN64: f64 = reinterpret<f64>(0x0010000000000000);
   }
 }
 
+/** Whether a product certainly has no more bits than the significand. */
+function fits(x: f64, y: f64): bool {
+  const hidden: u64 = 1 << 52;
+  return ctz(reinterpret<u64>(x) | hidden) + ctz(reinterpret<u64>(y) | hidden) >= 53;
+}
+
+/** Whether an ordinary result is exact; it may be so where this says no. */
+function isExact<T>(operation: u32, x: T, y: T, result: T): bool {
+  if (operation == SUBTRACT) y = -y;
+  if (operation == ADD || operation == SUBTRACT) {
+    // The error of a sum is a number, and this is it (Knuth).
+    const part = result - x;
+    return x - (result - part) == <T>0 && y - part == <T>0;
+  }
+  if (operation == MULTIPLY) {
+    return sizeof<T>() == 4 ? <f64>x * <f64>y == <f64>result : fits(<f64>x, <f64>y);
+  }
+  if (sizeof<T>() == 4) return <f64>result * <f64>y == <f64>x;
+  return fits(<f64>result, <f64>y) && result * y == x;
+}
+
 /** ADDSS, SUBSD and so on. */
 // @ts-ignore: decorator
 @inline export function scalar<T>(operation: u32, op: u32): void {
   const from = sourcePointer(op, sizeof<T>());
   const to = regOf(op);
-  if (fast()) {
+  const mode = load<u32>(MXCSR) & FAST_MASK;
+  if ((mode | PE) == FAST) {
     const x = load<T>(to);
     const y = load<T>(from);
     const result = native<T>(operation, x, y);
     const adds = operation == ADD || operation == SUBTRACT;
-    if ((safe<T>(result) || (result == <T>0 && (adds || x == <T>0))) && ordinary<T>(x) && ordinary<T>(y)) {
+    if (
+      (safe<T>(result) || (result == <T>0 && (adds || x == <T>0))) &&
+      ordinary<T>(x) &&
+      ordinary<T>(y) &&
+      (mode == FAST || isExact<T>(operation, x, y, result))
+    ) {
       store<T>(to, result);
       return;
     }

@@ -88,7 +88,7 @@ export function concludeSse(): void {
 
 // @ts-ignore: decorator
 @inline function quietBit<T>(): u64 {
-  return (<u64>1) << (fractionBits<T>() - 1);
+  return hidden<T>() >> 1;
 }
 
 // @ts-ignore: decorator

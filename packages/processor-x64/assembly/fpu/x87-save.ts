@@ -22,7 +22,6 @@ import {
   CR4_OSXSAVE,
   MXCSR,
   RAX,
-  RDX,
   X87,
   X87_CONTROL,
   X87_CS,

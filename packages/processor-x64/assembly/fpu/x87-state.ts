@@ -112,11 +112,6 @@ export function setConditions(codes: u32): void {
   if (load<u16>(X87_STATUS) & ES && load<u32>(CR0) & CR0_NE) raiseMf();
 }
 
-/** Whether the next waiting x87 instruction raises #MF. */
-export function exceptionPending(): bool {
-  return (load<u16>(X87_STATUS) & ES) != 0;
-}
-
 /** Starts an instruction that computes. */
 // @ts-ignore: decorator
 @inline export function beginX87(): void {
