@@ -127,11 +127,25 @@ export function carrylessProduct(a: v128, b: v128, immediate: u32): v128 {
   return i64x2.replace_lane(i64x2.splat(low), 1, high);
 }
 
-/** CRC-32C of `bytes` bytes after `crc`, bit by bit of the reflected polynomial, four at a time. */
-export function crc32c(crc: u32, value: u64, bytes: u32): u32 {
-  for (let i: u32 = 0; i < bytes; i++) {
-    crc ^= <u32>(value >> (i << 3)) & 0xff;
+/** The checksum of each byte, made at the first use. */
+const CRC_TABLE: usize = memory.data(1024);
+let crcReady: bool = false;
+
+function prepareCrc(): void {
+  for (let byte: u32 = 0; byte < 256; byte++) {
+    let crc = byte;
     for (let bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (0x82f63b78 & (0 - (crc & 1)));
+    store<u32>(CRC_TABLE + (byte << 2), crc);
+  }
+  crcReady = true;
+}
+
+/** CRC-32C of `bytes` bytes after `crc`, with the bits reflected as CRC32 has them. */
+export function crc32c(crc: u32, value: u64, bytes: u32): u32 {
+  if (!crcReady) prepareCrc();
+  for (; bytes != 0; bytes--) {
+    crc = (crc >> 8) ^ load<u32>(CRC_TABLE + (((crc ^ <u32>value) & 0xff) << 2));
+    value >>= 8;
   }
   return crc;
 }

@@ -278,3 +278,36 @@ describe('SIMD exceptions', () => {
     expect(fpu.execute([0x66, 0x0f, 0x3a, 0x63, 0x0e, 0], 0x30008)).toBe(255);
   });
 });
+
+describe('approximations', () => {
+  const XMM = STATE + 0x580;
+
+  /** RCPPS or RSQRTPS of one number. */
+  function approximate(opcode: number, x: number): number {
+    fpu.view.setFloat32(XMM + 64, x, true);
+    expect(fpu.execute([0x0f, opcode, 0xca], 0)).toBe(255);
+    return fpu.view.getFloat32(XMM + 32, true);
+  }
+
+  test.each([
+    ['RCPPS', 0x53, (x: number) => 1 / x],
+    ['RSQRTPS', 0x52, (x: number) => 1 / Math.sqrt(x)],
+  ])('%s is within 1.5 * 2^-12', (_, opcode, exact) => {
+    for (let x = 1e-30; x < 1e30; x *= 1.37) {
+      expect(Math.abs(approximate(opcode, x) / exact(Math.fround(x)) - 1)).toBeLessThan(1.5 * 2 ** -12);
+    }
+  });
+
+  test.each([
+    [0x53, 0, Infinity],
+    [0x53, -0, -Infinity],
+    [0x53, 1e-40, Infinity],
+    [0x53, -Infinity, -0],
+    [0x53, 3e38, 0],
+    [0x52, -0, -Infinity],
+    [0x52, -1, NaN],
+    [0x52, Infinity, 0],
+  ])('0F %d of %d is %d', (opcode, x, result) => {
+    expect(approximate(opcode, x)).toBe(result);
+  });
+});
