@@ -436,15 +436,9 @@ function executePacked6(number: u32, op: u32): void {
 /** 0F 70 to 7F: shuffles, packed integers, moves. */
 function executePacked7(number: u32, op: u32): void {
   switch (number) {
-    case (0x70 << 2) | PD: {
-      const from = source16(op);
-      const imm = <u32>immOf(op);
-      for (let i: u32 = 0; i < 4; i++) {
-        store<u32>(FPU_SCRATCH + (i << 2), load<u32>(from + (((imm >> (i << 1)) & 3) << 2)));
-      }
-      setDestination(op, v128.load(FPU_SCRATCH));
+    case (0x70 << 2) | PD:
+      setDestination(op, i8x16.swizzle(source(op), selectDwords(<u32>immOf(op))));
       break;
-    }
     case (0x70 << 2) | SS: {
       const from = source16(op);
       const low = load<u64>(from);
@@ -513,14 +507,9 @@ function executeShuffles(number: u32, op: u32): void {
       setGeneral32(op, load<u16>(rmOf(op) + ((<u32>immOf(op) & 7) << 1)));
       break;
     case (0xc6 << 2) | PS: {
-      const from = source16(op);
-      const imm = <u32>immOf(op);
-      const to = regOf(op);
-      store<u32>(FPU_SCRATCH, load<u32>(to + ((imm & 3) << 2)));
-      store<u32>(FPU_SCRATCH, load<u32>(to + (((imm >> 2) & 3) << 2)), 4);
-      store<u32>(FPU_SCRATCH, load<u32>(from + (((imm >> 4) & 3) << 2)), 8);
-      store<u32>(FPU_SCRATCH, load<u32>(from + (((imm >> 6) & 3) << 2)), 12);
-      setDestination(op, v128.load(FPU_SCRATCH));
+      const selector = selectDwords(<u32>immOf(op));
+      const high = i8x16.swizzle(source(op), selector);
+      setDestination(op, v128.shuffle<i64>(i8x16.swizzle(destination(op), selector), high, 0, 3));
       break;
     }
     case (0xc6 << 2) | PD: {
@@ -675,6 +664,15 @@ function storeGeneral(op: u32, from: u32): void {
   if (sizeOf(op) == 3) storeOperand(op, from, 8);
   else if (isMemory(op)) storeOperand(op, from, 4);
   else store<u64>(rmOf(op), load<u32>(from));
+}
+
+/** The bytes of the four doublewords that two bits each of an immediate select. */
+// @ts-ignore: decorator
+@inline function selectDwords(immediate: u32): v128 {
+  // Each lane's two bits to bits 6 and 7.
+  const shifted = i32x4.mul(i32x4.splat(immediate), i32x4(64, 16, 4, 1));
+  const lanes = v128.and(i32x4.shr_u(shifted, 6), i32x4.splat(3));
+  return i32x4.add(i32x4.mul(lanes, i32x4.splat(0x04040404)), i32x4.splat(0x03020100));
 }
 
 /** Four words by two bits each. */
