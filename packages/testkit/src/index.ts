@@ -15,4 +15,5 @@ export {
 export { FUZZ_TARGETS } from './fuzz/targets.ts';
 export { fuzzWatched, type WatchOptions } from './fuzz/watch.ts';
 export { type GuestRun, type GuestRunOptions, guestFailure, runGuest } from './guest-run.ts';
+export { kernelTestPlugin } from './kernel-test-device.ts';
 export { Random } from './random.ts';

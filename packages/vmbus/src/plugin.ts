@@ -1,5 +1,7 @@
 import {
   COUNTERS,
+  DEVICES,
+  type DeviceKind,
   DMA,
   definePlugin,
   GUEST_FAULTS,
@@ -11,6 +13,17 @@ import {
 } from '@kensho/core';
 import { VMBUS } from './channel.ts';
 import { VmbusServer } from './server/bus.ts';
+
+/** Puts the bus into a partition whose devices do not ask for it themselves; takes no options. */
+const vmbusKind: DeviceKind = {
+  id: 'vmbus',
+  description: 'VMBus, also where no device is on it',
+  path: 'enlightened',
+  create(partition) {
+    partition.resolve(VMBUS);
+    return {};
+  },
+};
 
 /** Gives each partition its bus. One that is not enlightened has a bus that no guest ever connects to. */
 export const vmbusPlugin: Plugin = definePlugin({
@@ -30,5 +43,6 @@ export const vmbusPlugin: Plugin = definePlugin({
           dma: partition.resolve(DMA).attach('vmbus', 'passthrough'),
         }),
     });
+    context.contribute(DEVICES, vmbusKind);
   },
 });

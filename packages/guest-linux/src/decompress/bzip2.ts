@@ -1,3 +1,4 @@
+/// <reference path="./seek-bzip.d.ts" />
 import seekBzip from 'seek-bzip';
 
 /** Unpacks a bzip2 file. Throws where it is damaged, or not exactly `sizeBytes` long. */
