@@ -69,6 +69,7 @@ import {
   IDTR_LIMIT,
   IF,
   NT,
+  PENDING_TRAP,
   RF,
   RIP,
   RIP_MASK,
@@ -124,6 +125,7 @@ export function deliverFault(): void {
   }
   if (vector == EX_PF) store<u64>(CR2, load<u64>(FAULT_ADDRESS));
   store<u32>(STEP_TRAP, 0);
+  store<u32>(PENDING_TRAP, 0);
   store<u32>(SHADOW, 0);
   store<i32>(DELIVERING, vector);
   // A fault comes back to its instruction, which must not hit its breakpoint again.

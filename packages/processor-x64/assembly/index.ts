@@ -11,6 +11,7 @@ import {
   ACTIVITY,
   ACTIVITY_RUNNING,
   ACTIVITY_WAIT_FOR_SIPI,
+  BREAKPOINTS,
   COUNTDOWN,
   CPL,
   CR0,
@@ -40,6 +41,8 @@ import {
   MSR_MISC_ENABLE,
   MSR_PAT,
   MXCSR,
+  NMI_BLOCKED,
+  PENDING_TRAP,
   RDX,
   REST,
   RIP,
@@ -49,6 +52,7 @@ import {
   SS,
   STATE,
   STATE_SIZE,
+  STEP_TRAP,
   VP_INDEX,
   VP_TLB,
   X87_CONTROL,
@@ -115,6 +119,10 @@ function reset(bootProcessor: bool): void {
   store<u16>(X87_TAG, 0x5555);
   store<u32>(MXCSR, 0x1f80);
   store<i32>(DELIVERING, -1);
+  store<u32>(BREAKPOINTS, 0);
+  store<u32>(PENDING_TRAP, 0);
+  store<u32>(STEP_TRAP, 0);
+  store<u32>(NMI_BLOCKED, 0);
   store<u32>(CUR, 0);
   store<u32>(SHADOW, 0);
   store<u32>(EVENTS, 0);

@@ -1,8 +1,9 @@
 // Guest memory by linear address: one comparison and one access where the TLB knows the page, else the long way.
 import { mmioRead, mmioWrite } from './host';
+import { watch } from './breakpoints';
 import { invalidateCode } from './code-pages';
 import { fill, translatedGpa } from './paging';
-import { MODE, MODE_CODE64, SCRATCH, TLB } from './state';
+import { BREAKPOINTS, MODE, MODE_CODE64, SCRATCH, TLB } from './state';
 import { entryOf, READ, TLB_ADDEND, TLB_MASK, TLB_PAGE, WRITE } from './tlb';
 import { pageInfoOf } from './tables';
 
@@ -101,10 +102,11 @@ function nextPage(va: u64): u64 {
  * address is then {@link translatedGpa}. Writing drops decoded code that they belong to.
  */
 export function hostAddress(va: u64, size: u32, access: u32): u32 {
+  if (load<u32>(BREAKPOINTS) != 0) watch(va, size, access);
   const entry = entryOf(va);
   if ((load<u64>(entry + (access << 3)) & ~1) != (va & ~0xfff) && !fill(va, access, entry)) return 0;
   const place = <u32>va + load<u32>(entry, TLB_ADDEND);
-  if (access == WRITE && (load<u64>(entry, 8) & 1) != 0) {
+  if (access == WRITE && load<u64>(entry, 8) == ((va & ~0xfff) | 1)) {
     const arenaPage = load<u32>(entry, TLB_PAGE);
     if (load<u64>(pageInfoOf(arenaPage)) != 0) invalidateCode(arenaPage, <u32>va & 0xfff, size);
     else store<u64>(entry, va & ~0xfff, 8);

@@ -1,7 +1,9 @@
 // Address translation (Intel SDM 3, chapter 4): walks the guest's tables and fills TLB entries.
+import { watches } from './breakpoints';
 import { segmentOf } from './record';
 import { raisePageFault, raiseWithError } from './raise';
 import {
+  BREAKPOINTS,
   CR0,
   CR0_PG,
   CR0_WP,
@@ -190,6 +192,10 @@ export function fill(va: u64, access: u32, entry: u32): bool {
     if ((bits & dirty) != dirty) store<u32>(leaf, bits | dirty);
     // Until it is dirty, the first write has to come this way.
     if (access != WRITE && !leafDirty) mayWrite = false;
+  }
+  if (load<u32>(BREAKPOINTS) != 0 && watches(va)) {
+    mayRead = false;
+    mayWrite = false;
   }
   lastGpa = frame | (va & 0xfff);
   const page = gpaEntry(frame >> 12);

@@ -53,7 +53,7 @@ export const MODE: u32 = STATE + 0x0d4;
 export const GENERATION: u32 = STATE + 0x0d8;
 /** u32: address of the TLB table that data accesses use. */
 export const TLB: u32 = STATE + 0x0dc;
-/** u32: 1 for one instruction after STI, MOV SS and POP SS. */
+/** u32: for one instruction SHADOW_STI or SHADOW_MOV_SS behind what holds interrupts back. */
 export const SHADOW: u32 = STATE + 0x0e0;
 /** u32: ACTIVITY_*. */
 export const ACTIVITY: u32 = STATE + 0x0e4;
@@ -131,6 +131,9 @@ export const EXIT_REASON: u32 = STATE + 0x3e4;
 /** u32: entries of the TLB's log; see tlb.ts. */
 export const TLB_LOG_COUNT: u32 = STATE + 0x3e8;
 
+/** u32: breakpoints of DR7 that are on, as its bits 0, 2, 4 and 6; every instruction is a block of its own then. */
+export const BREAKPOINTS: u32 = STATE + 0x3ec;
+
 // The exception that is being raised or delivered.
 export const FAULT_VECTOR: u32 = STATE + 0x400; // u32
 export const FAULT_ERROR: u32 = STATE + 0x404; // u32
@@ -189,6 +192,11 @@ export const MODE_USER: u32 = 32;
 export const EVENT_EXIT: u32 = 1;
 export const EVENT_INTERRUPT: u32 = 2;
 export const EVENT_NMI: u32 = 4;
+
+// Values of SHADOW.
+export const SHADOW_STI: u32 = 1;
+/** Debug traps are held back too. */
+export const SHADOW_MOV_SS: u32 = 2;
 
 // Values of ACTIVITY.
 export const ACTIVITY_RUNNING: u32 = 0;

@@ -41,6 +41,8 @@ import {
   RSP,
   SF,
   SHADOW,
+  SHADOW_MOV_SS,
+  SHADOW_STI,
   SS,
   TF,
   VIF,
@@ -247,13 +249,13 @@ export function popSegment(op: u32): void {
   loadSegment(n, selector);
   const after = before + (1 << sizeOf(op));
   store<u64>(RSP, (before & ~mask) | (after & mask));
-  if (n == SS) store<u32>(SHADOW, 1);
+  if (n == SS) store<u32>(SHADOW, SHADOW_MOV_SS);
 }
 
 export function moveToSegment(op: u32): void {
   const n = <u32>immOf(op);
   loadSegment(n, <u32>readRm(op) & 0xffff);
-  if (n == SS) store<u32>(SHADOW, 1);
+  if (n == SS) store<u32>(SHADOW, SHADOW_MOV_SS);
 }
 
 export function moveFromSegment(op: u32): void {
@@ -307,7 +309,7 @@ export function setInterruptFlag(op: u32, on: bool): void {
   if (!inRealAddressing() || (flags & VM) != 0) {
     if (load<u32>(CPL) > ((flags & IOPL) >> 12)) raiseGp(0);
   }
-  if (on && (flags & IF) == 0) store<u32>(SHADOW, 1);
+  if (on && (flags & IF) == 0) store<u32>(SHADOW, SHADOW_STI);
   store<u32>(EFLAGS, on ? flags | IF : flags & ~IF);
 }
 

@@ -1,4 +1,5 @@
 // System instructions: control and debug registers, descriptor tables, TLB and cache control (Intel SDM 2 and 3).
+import { updateBreakpoints } from '../breakpoints';
 import { readTaskPriority, writeTaskPriority } from '../host';
 import { readFlags, writeFlags, setFlags } from '../flags';
 import { read, readGuest16, readGuest32, readGuest64, write } from '../memory';
@@ -253,6 +254,7 @@ export function moveToDebug(op: u32): void {
   } else {
     store<u64>(at, value);
   }
+  updateBreakpoints();
   flushAll();
 }
 
@@ -407,7 +409,7 @@ export function clearTaskSwitched(): void {
 
 /** STAC and CLAC. */
 export function setAlignmentCheck(on: bool): void {
-  if (load<u32>(CPL) != 0 || (load<u32>(CR4) & CR4_SMAP) == 0) raiseUd();
+  if (load<u32>(CPL) != 0) raiseUd();
   const flags = readFlags();
   writeFlags(on ? flags | AC : flags & ~AC);
   updateMode();

@@ -4,7 +4,6 @@ import {
   GpaSpace,
   HvRegister,
   type HypercallFrame,
-  PAGE_SIZE,
   type Qword,
   VirtualClock,
   type VpIntercepts,
@@ -88,6 +87,13 @@ const DPL3 = 0x60;
 const PML4 = 0x1000;
 const PDPT = 0x2000;
 const DIRECTORY = 0x3000;
+
+/** Where {@link Machine.descriptorTables} puts them, and the registers' offsets in the engine's state. */
+const GDT = 0x4000;
+const IDT = 0x5000;
+const TSS = 0x4800;
+const GDTR = 0x200;
+const IDTR = 0x210;
 
 /** A bare machine: RAM from 0, a VP or more, and answers that a test looks at. No firmware, no devices. */
 export class Machine {
@@ -194,6 +200,35 @@ export class Machine {
     this.set(HvRegister.RFLAGS, 2n, vp);
   }
 
+  /**
+   * Puts a GDT (selectors 08h code and 10h data of level 0, 1Bh code and 23h data of level 3, TSS at 28h) and an IDT
+   * behind {@link enterLongMode}; each handler's offset is a gate's. `stack` is that of level 0.
+   */
+  descriptorTables(handlers: Readonly<Record<number, number>>, stack: number, vp = this.vp): void {
+    const gates: [number, bigint][] = [
+      [8, 0x00af9b000000ffffn],
+      [0x10, 0x00cf93000000ffffn],
+      [0x18, 0x00affb000000ffffn],
+      [0x20, 0x00cff3000000ffffn],
+    ];
+    for (const [selector, descriptor] of gates) this.write64(GDT + selector, descriptor);
+    this.write64(TSS + 4, BigInt(stack));
+    for (const [vector, handler] of Object.entries(handlers)) {
+      const offset = BigInt(handler);
+      const low = (offset & 0xffffn) | (8n << 16n) | (0xee00n << 32n) | ((offset >> 16n) << 48n);
+      this.write64(IDT + Number(vector) * 16, low);
+      this.write64(IDT + Number(vector) * 16 + 8, 0n);
+    }
+    this.segment(Segment.TR, 0x28, TSS, 0x67, 0x8b, vp);
+    const { view, exports } = this.engine;
+    this.engine.whileSelected(vp, () => {
+      view.setBigUint64(exports.STATE.value + GDTR, BigInt(GDT), true);
+      view.setUint32(exports.STATE.value + GDTR + 8, 0x2f, true);
+      view.setBigUint64(exports.STATE.value + IDTR, BigInt(IDT), true);
+      view.setUint32(exports.STATE.value + IDTR + 8, 0xfff, true);
+    });
+  }
+
   /** The exception that the last fault raised, before its delivery. */
   get lastFault(): { vector: number; error: number; address: bigint } {
     const { view, exports } = this.engine;
@@ -205,5 +240,3 @@ export class Machine {
     };
   }
 }
-
-export const pageOf = (gpa: number): number => Math.floor(gpa / PAGE_SIZE);
