@@ -343,11 +343,14 @@ export function dotProduct<T>(op: u32): void {
     const product = (immediate >> i) & 1 ? arithmetic<T>(MULTIPLY, loadBits<T>(to + at), loadBits<T>(from + at)) : 0;
     storeBits<T>(FPU_SCRATCH + at, product);
   }
+  // Each of the steps ends at an exception of its own.
   concludeSse();
   beginSse();
   let sum = arithmetic<T>(ADD, loadBits<T>(FPU_SCRATCH), loadBits<T>(FPU_SCRATCH + size));
   if (size == 4) {
     const upper = arithmetic<T>(ADD, loadBits<T>(FPU_SCRATCH + 8), loadBits<T>(FPU_SCRATCH + 12));
+    concludeSse();
+    beginSse();
     sum = arithmetic<T>(ADD, sum, upper);
   }
   concludeSse();
