@@ -210,7 +210,8 @@ function map1Form(prefix: u32, opcode: u32, modrm: u32): u32 {
     default:
       break;
   }
-  const integer = (opcode >= 0x60 && opcode <= 0x6b) || (opcode >= 0x74 && opcode <= 0x76) || (opcode >= 0xd1 && opcode <= 0xfe);
+  const integer =
+    (opcode >= 0x60 && opcode <= 0x6b) || (opcode >= 0x74 && opcode <= 0x76) || (opcode >= 0xd1 && opcode <= 0xfe);
   if (!integer || !wide) return 0;
   return prefix == NONE ? MMX_MMX : XMM_XMM;
 }

@@ -102,7 +102,9 @@ export function indexOfResult(result: u32, format: u32): u32 {
 /** The result as a mask of bits, or of whole elements. */
 export function maskOfResult(result: u32, format: u32): v128 {
   if ((format & 0x40) == 0) return i64x2.replace_lane(i64x2.splat(0), 0, <i64>result);
-  if (format & 1) return i16x8.ne(v128.and(i16x8.splat(<i16>result), i16x8(1, 2, 4, 8, 16, 32, 64, 128)), i64x2.splat(0));
+  if (format & 1) {
+    return i16x8.ne(v128.and(i16x8.splat(<i16>result), i16x8(1, 2, 4, 8, 16, 32, 64, 128)), i64x2.splat(0));
+  }
   const bytes = i8x16.swizzle(
     i16x8.splat(<i16>result),
     i8x16(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),

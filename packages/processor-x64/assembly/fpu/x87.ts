@@ -3,7 +3,16 @@
 // Handlers are numbered by opcode: 0 to 63 the memory forms, (opcode & 7) << 3 | ModRM.reg; 64 to 127 the register
 // forms likewise; 128 to 159 D9 E0 to D9 FF.
 import { condition, setFlags } from '../flags';
-import { readGuest16, readGuest32, readGuest64, readGuestBytes, writeGuest16, writeGuest32, writeGuest64, writeGuestBytes } from '../memory';
+import {
+  readGuest16,
+  readGuest32,
+  readGuest64,
+  readGuestBytes,
+  writeGuest16,
+  writeGuest32,
+  writeGuest64,
+  writeGuestBytes,
+} from '../memory';
 import { effectiveAddress } from '../operand';
 import { rmOf } from '../record';
 import { CF, FPU_SCRATCH, PF, RAX, X87_CONTROL, X87_STATUS, ZF } from '../state';

@@ -29,3 +29,16 @@ export function inLongCode(): bool {
 export function inRealAddressing(): bool {
   return false;
 }
+
+export function loadUnsigned(at: u32, size: u32): u64 {
+  switch (size) {
+    case 0:
+      return <u64>load<u8>(at);
+    case 1:
+      return <u64>load<u16>(at);
+    case 2:
+      return <u64>load<u32>(at);
+    default:
+      return load<u64>(at);
+  }
+}
