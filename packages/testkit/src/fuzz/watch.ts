@@ -2,21 +2,8 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { KenshoError } from '@kensho/core';
-import type { FuzzOptions, FuzzResult } from './driver.ts';
-import type { FuzzAnswer, FuzzAssignment } from './worker.ts';
-
-/** What the thread that runs the cases shows of itself while it runs: words of shared memory. */
-export const Shared = {
-  /** Seed of the case under way. */
-  SEED: 0,
-  /** Cases that ended; -1 until the first one begins. */
-  CASES: 1,
-  /** Not zero: end soon. */
-  STOP: 2,
-} as const;
-const SHARED_WORDS = 3;
-
-export type RunOptions = Pick<FuzzOptions, 'seed' | 'only' | 'cases' | 'seconds' | 'growthLimitBytes'>;
+import type { FuzzResult } from './driver.ts';
+import { type FuzzAnswer, type FuzzAssignment, type RunOptions, SHARED_WORDS, Shared } from './thread.ts';
 
 export interface WatchOptions extends RunOptions {
   /** URL of a module that exports `FUZZ_TARGETS`. @default Kensho's own */

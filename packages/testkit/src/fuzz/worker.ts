@@ -1,21 +1,9 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
-import { type FuzzResult, fuzz } from './driver.ts';
+import { fuzz } from './driver.ts';
 import type { FuzzTarget } from './target.ts';
-import { type RunOptions, Shared } from './watch.ts';
-
-/** What the thread is given. */
-export interface FuzzAssignment {
-  /** URL of a module that exports `FUZZ_TARGETS`. */
-  readonly module: string;
-  readonly targetId: string;
-  readonly options: RunOptions;
-  readonly shared: SharedArrayBuffer;
-}
-
-/** What it answers. */
-export type FuzzAnswer = { readonly result: FuzzResult } | { readonly failure: { readonly reason: string } };
+import { type FuzzAnswer, type FuzzAssignment, Shared } from './thread.ts';
 
 /** The thread in which cases run. A case that never ends keeps this one busy, and whoever watches names it. */
 const { module, targetId, options, shared } = workerData as FuzzAssignment;
