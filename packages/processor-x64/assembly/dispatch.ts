@@ -136,7 +136,7 @@ export function next(): u32 {
     if (load<i32>(COUNTDOWN) <= 0) return exit(EXIT_BUDGET);
     const step = load<u32>(EFLAGS) & TF;
     const breakpoints = load<u32>(BREAKPOINTS);
-    if (breakpoints != 0 && !passesBreakpoint()) continue;
+    if (breakpoints != 0 && !held && !passesBreakpoint()) continue;
     if ((step | shadow | breakpoints) != 0) {
       store<u32>(SHADOW, 0);
       store<u32>(STEP_TRAP, step);

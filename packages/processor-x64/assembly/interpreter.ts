@@ -22,6 +22,7 @@ import {
 import { H } from './handlers';
 import { hostAddress, probeWrite, read, write } from './memory';
 import { address } from './operand';
+import { raiseGp } from './raise';
 import { indexInBlock, nextOffsetOf, regOf, rmOf } from './record';
 import { CF, COUNTDOWN, CUR, EXIT_REASON, FL_A, FL_B, FL_KIND, OF, RIP, RIP_PAGE, RSP, TLB } from './state';
 import { TLB_ADDEND, TLB_MASK, WRITE } from './tlb';
@@ -54,7 +55,12 @@ const OP_MOV: u32 = 9;
   }
 }
 
-/** Writes a register; one of 32 bits clears its upper half. */
+/**
+ * Writes a register; one of 32 bits clears its upper half.
+ *
+ * The value must not come straight from a signed load: Binaryen turns the extension of one, whatever its sign, into a
+ * load that extends the sign.
+ */
 // @ts-ignore: decorator
 @inline function put<T>(at: u32, value: T): void {
   if (sizeof<T>() == 4) store<u64>(at, <u64>(<u32>value));
@@ -135,12 +141,14 @@ function prepareWrite(va: u64, size: u32): u32 {
 /** Register from a register or memory of another size; D is the destination's, unsigned where that extends. */
 // @ts-ignore: decorator
 @inline function extendR<S, D>(op: u32): void {
-  put<D>(regOf(op), <D>load<S>(rmOf(op)));
+  const value: i64 = load<S>(rmOf(op));
+  store<i64>(regOf(op), sizeof<D>() == 4 ? value & 0xffffffff : value);
 }
 
 // @ts-ignore: decorator
 @inline function extendM<S, D>(op: u32): void {
-  put<D>(regOf(op), <D>read<S>(address(op, sizeof<S>(), false)));
+  const value: i64 = <i64>read<S>(address(op, sizeof<S>(), false));
+  store<i64>(regOf(op), sizeof<D>() == 4 ? value & 0xffffffff : value);
 }
 
 // @ts-ignore: decorator
@@ -235,6 +243,12 @@ function overflows(a: i64, b: i64): bool {
   store<i32>(COUNTDOWN, left);
   const link = load<u32>(op, 24);
   return link != 0 && left > 0 ? link : branch(op);
+}
+
+/** A branch to where there are no addresses is a fault of the branch. */
+// @ts-ignore: decorator
+@inline function requireCanonical(target: u64): void {
+  if (<u64>((<i64>target << 16) >> 16) != target) raiseGp(0);
 }
 
 // Comparisons that are fused with a jump.
@@ -487,52 +501,52 @@ export function run(): u32 {
         mi<i64>(pc, OP_TEST);
         break;
       case H.MOV_RR_32:
-        rr<i32>(pc, OP_MOV);
+        rr<u32>(pc, OP_MOV);
         break;
       case H.MOV_RR_64:
-        rr<i64>(pc, OP_MOV);
+        rr<u64>(pc, OP_MOV);
         break;
       case H.MOV_RI_32:
-        ri<i32>(pc, OP_MOV);
+        ri<u32>(pc, OP_MOV);
         break;
       case H.MOV_RI_64:
-        ri<i64>(pc, OP_MOV);
+        ri<u64>(pc, OP_MOV);
         break;
       case H.MOV_RM_32:
-        rm<i32>(pc, OP_MOV);
+        rm<u32>(pc, OP_MOV);
         break;
       case H.MOV_RM_64:
-        rm<i64>(pc, OP_MOV);
+        rm<u64>(pc, OP_MOV);
         break;
       case H.MOV_MR_32:
-        mr<i32>(pc, OP_MOV);
+        mr<u32>(pc, OP_MOV);
         break;
       case H.MOV_MR_64:
-        mr<i64>(pc, OP_MOV);
+        mr<u64>(pc, OP_MOV);
         break;
       case H.MOV_MI_32:
-        mi<i32>(pc, OP_MOV);
+        mi<u32>(pc, OP_MOV);
         break;
       case H.MOV_MI_64:
-        mi<i64>(pc, OP_MOV);
+        mi<u64>(pc, OP_MOV);
         break;
       case H.MOV_RR_8:
-        rr<i8>(pc, OP_MOV);
+        rr<u8>(pc, OP_MOV);
         break;
       case H.MOV_RI_8:
-        ri<i8>(pc, OP_MOV);
+        ri<u8>(pc, OP_MOV);
         break;
       case H.MOV_RM_8:
-        rm<i8>(pc, OP_MOV);
+        rm<u8>(pc, OP_MOV);
         break;
       case H.MOV_MR_8:
-        mr<i8>(pc, OP_MOV);
+        mr<u8>(pc, OP_MOV);
         break;
       case H.MOV_MI_8:
-        mi<i8>(pc, OP_MOV);
+        mi<u8>(pc, OP_MOV);
         break;
       case H.MOV_MR_16:
-        mr<i16>(pc, OP_MOV);
+        mr<u16>(pc, OP_MOV);
         break;
       case H.CMP_RI_8:
         ri<i8>(pc, OP_CMP);
@@ -834,17 +848,20 @@ export function run(): u32 {
       case H.RET_64: {
         const top = load<u64>(RSP);
         const target = read<u64>(top);
+        requireCanonical(target);
         store<u64>(RSP, top + 8);
         pc = jump(pc, target);
         if (pc == 0) return load<u32>(EXIT_REASON);
         continue;
       }
       case H.JMP_R_64:
+        requireCanonical(load<u64>(rmOf(pc)));
         pc = jump(pc, load<u64>(rmOf(pc)));
         if (pc == 0) return load<u32>(EXIT_REASON);
         continue;
       case H.CALL_R_64: {
         const target = load<u64>(rmOf(pc));
+        requireCanonical(target);
         const top = load<u64>(RSP) - 8;
         write<u64>(top, load<u64>(RIP_PAGE) + nextOffsetOf(pc));
         store<u64>(RSP, top);

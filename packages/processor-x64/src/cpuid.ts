@@ -1,7 +1,8 @@
 import type { CpuidResult } from '@kensho/core';
 
-/** Leaf 1 EDX (Intel SDM 2A, CPUID): what the integer engine brings. */
+/** Leaf 1 EDX (Intel SDM 2A, CPUID): what works, and nothing else. */
 const LEAF1_EDX = {
+  FPU: 1 << 0,
   DE: 1 << 2,
   PSE: 1 << 3,
   TSC: 1 << 4,
@@ -16,15 +17,26 @@ const LEAF1_EDX = {
   PAT: 1 << 16,
   PSE36: 1 << 17,
   CLFSH: 1 << 19,
+  MMX: 1 << 23,
+  FXSR: 1 << 24,
+  SSE: 1 << 25,
+  SSE2: 1 << 26,
 } as const;
 
 const LEAF1_ECX = {
+  SSE3: 1 << 0,
+  PCLMULQDQ: 1 << 1,
+  SSSE3: 1 << 9,
   CX16: 1 << 13,
   PCID: 1 << 17,
+  SSE4_1: 1 << 19,
+  SSE4_2: 1 << 20,
   X2APIC: 1 << 21,
   MOVBE: 1 << 22,
   POPCNT: 1 << 23,
   TSC_DEADLINE: 1 << 24,
+  AESNI: 1 << 25,
+  XSAVE: 1 << 26,
   RDRAND: 1 << 30,
 } as const;
 
@@ -40,12 +52,24 @@ const LEAF7_EBX = {
   ADX: 1 << 19,
   SMAP: 1 << 20,
   CLFLUSHOPT: 1 << 23,
+  SHA: 1 << 29,
 } as const;
 
 const LEAF7_ECX = {
   UMIP: 1 << 2,
   RDPID: 1 << 22,
 } as const;
+
+/** CR4.OSXSAVE, as leaf 1 ECX shows it. */
+const OSXSAVE = 1 << 27;
+/** More than one logical processor in the package. */
+const HTT = 1 << 28;
+
+/** Leaf 0Dh: x87 and SSE state, in the legacy region and the header behind it (Intel SDM 1, 13.4). */
+const XSAVE_FEATURES = 3;
+const XSAVE_BYTES = 576;
+/** XSAVEC. */
+const XSAVE_COMPACTED = 1 << 1;
 
 const EXTENDED1_ECX = {
   LAHF: 1 << 0,
@@ -102,9 +126,9 @@ export function x64Cpuid(leaf: number, subleaf: number, topic: CpuidTopic, resul
       result.eax = topic.signature;
       result.ebx = ((topic.vpIndex & 0xff) << 24) | ((topic.vpCount & 0xff) << 16) | (CLFLUSH_QUADWORDS << 8);
       result.ebx >>>= 0;
-      result.ecx = all(LEAF1_ECX);
+      result.ecx = (all(LEAF1_ECX) | (topic.osxsave ? OSXSAVE : 0)) >>> 0;
       result.edx = all(LEAF1_EDX);
-      if (topic.vpCount > 1) result.edx |= 1 << 28;
+      if (topic.vpCount > 1) result.edx |= HTT;
       break;
     case 7:
       if (subleaf === 0) {
@@ -123,6 +147,16 @@ export function x64Cpuid(leaf: number, subleaf: number, topic: CpuidTopic, resul
         result.eax = Math.ceil(Math.log2(Math.max(topic.vpCount, 1)));
         result.ebx = topic.vpCount;
         result.ecx |= 2 << 8;
+      }
+      break;
+    case 0xd:
+      if (subleaf === 0) {
+        result.eax = XSAVE_FEATURES;
+        result.ebx = XSAVE_BYTES;
+        result.ecx = XSAVE_BYTES;
+      } else if (subleaf === 1) {
+        result.eax = XSAVE_COMPACTED;
+        result.ebx = XSAVE_BYTES;
       }
       break;
     case 0x15:

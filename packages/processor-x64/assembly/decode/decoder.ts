@@ -581,6 +581,8 @@ function decodeSse(map: u32, opcode: u32): void {
   const form = sseForm(map, ssePrefix(), opcode, modrm);
   if (form == 0) unknown();
   else decodeForm(form);
+  // MASKMOVQ and MASKMOVDQU store to memory that rDI points to, in a segment that can be overridden.
+  if (map == 1 && opcode == 0xf7) setAddress(DS);
 }
 
 /** PUSH and POP of a segment register. */

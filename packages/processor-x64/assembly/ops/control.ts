@@ -61,7 +61,11 @@ export function goNext(op: u32): void {
   store<u64>(RIP, nextRip(op));
 }
 
-/** A near target has the operand's size. */
+/** A near target has the operand's size; in 64-bit mode one that is not canonical is a fault of the branch. */
+function checkTarget(op: u32, target: u64): void {
+  if (sizeOf(op) == 3 && <u64>((<i64>target << 16) >> 16) != target) raiseGp(0);
+}
+
 function setRip(op: u32, target: u64): void {
   const size = sizeOf(op);
   store<u64>(RIP, size == 1 ? target & 0xffff : size == 2 ? target & 0xffffffff : target);
@@ -78,17 +82,21 @@ export function callRelative(op: u32): void {
 
 export function callOperand(op: u32): void {
   const target = readRm(op);
+  checkTarget(op, target);
   push(nextRip(op), sizeOf(op));
   setRip(op, target);
 }
 
 export function jumpOperand(op: u32): void {
-  setRip(op, readRm(op));
+  const target = readRm(op);
+  checkTarget(op, target);
+  setRip(op, target);
 }
 
 export function returnNear(op: u32): void {
   const size = sizeOf(op);
   const target = peek(0, size);
+  checkTarget(op, target);
   setStackPointer(load<u64>(RSP) + (1 << size) + <u64>immOf(op));
   setRip(op, target);
 }
