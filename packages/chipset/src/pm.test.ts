@@ -112,7 +112,7 @@ describe('PowerManagement', () => {
   it('keeps the event enables, and has no general-purpose event to tell of', () => {
     const { ports } = setUp();
     ports.out(PM1_ENABLE, 0xffff, 2);
-    expect(ports.in(PM1_ENABLE, 2)).toBe(0x0121);
+    expect(ports.in(PM1_ENABLE, 2)).toBe(0x0521);
     ports.out(0x40c, 0xffffffff, 4);
     expect(ports.in(0x40c, 4)).toBe(0xffff0000);
   });

@@ -48,7 +48,9 @@ export const PM_RESET_VALUE = 1;
 const TMR = 0x0001;
 const GBL = 0x0020;
 const PWRBTN = 0x0100;
-const PM1_EVENTS = TMR | GBL | PWRBTN;
+/** Never happens, as the FADT says; Linux's clock driver enables it all the same, and complains where it cannot. */
+const RTC = 0x0400;
+const PM1_EVENTS = TMR | GBL | PWRBTN | RTC;
 
 /** PM1 control (ACPI 6.4, 4.8.3.2), by bytes: SCI_EN is fixed, SLP_EN reads as zero. */
 const SCI_EN = 0x01;
