@@ -75,6 +75,8 @@ const BLOCK_MODE: u32 = 31;
 /** DR6 of a single step; above DR6's bits, the trap of ICEBP, which DR6 does not show. */
 const DR6_BS: u32 = 0x4000;
 const DR6_BITS: u32 = 0xe00f;
+/** The breakpoints that were hit: of the last #DB only, while the other bits stay until they are cleared. */
+const DR6_HITS: u64 = 0xf;
 
 function exit(reason: u32): u32 {
   store<u32>(EXIT_REASON, reason);
@@ -107,7 +109,7 @@ export function next(): u32 {
     const trap = load<u32>(PENDING_TRAP);
     if (trap != 0 && !held) {
       store<u32>(PENDING_TRAP, 0);
-      store<u64>(DR6, load<u64>(DR6) | (trap & DR6_BITS));
+      store<u64>(DR6, (load<u64>(DR6) & ~DR6_HITS) | (trap & DR6_BITS));
       store<u32>(ACTIVITY, ACTIVITY_RUNNING);
       deliverTrap(EX_DB);
       continue;
@@ -156,7 +158,7 @@ function passesBreakpoint(): bool {
   const rip = load<u64>(RIP);
   const hit = breakpointsAt((load<u32>(MODE) & 3) == MODE_CODE64 ? rip : (baseOf(CS) + rip) & 0xffffffff);
   if (hit == 0) return true;
-  store<u64>(DR6, load<u64>(DR6) | hit);
+  store<u64>(DR6, (load<u64>(DR6) & ~DR6_HITS) | hit);
   store<u32>(EFLAGS, flags | RF);
   deliverTrap(EX_DB);
   return false;

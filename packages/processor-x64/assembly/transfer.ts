@@ -43,6 +43,7 @@ import {
 import { peek, pushAhead } from './stack';
 import {
   AC,
+  BREAKPOINTS,
   CPL,
   CR0,
   CR0_PE,
@@ -411,7 +412,10 @@ export function interruptReturn(size: u32): void {
     setReturnStack(sp, size, toLong);
   }
   if (level != cpl) dropPrivilegedSegments(level);
-  writeFlags((flags & ~changes) | (value & changes));
+  let result = (flags & ~changes) | (value & changes);
+  // RF counts for the next instruction only, and only for its breakpoints.
+  if (load<u32>(BREAKPOINTS) == 0) result &= ~RF;
+  writeFlags(result);
   store<u64>(RIP, offset);
   updateMode();
 }

@@ -14,7 +14,7 @@ import {
 } from '@kensho/core';
 import { x64Cpuid } from './cpuid.ts';
 import { type EngineExports, instantiate } from './engine-module.ts';
-import { X64Vp } from './x64-vp.ts';
+import { type VpEngine, X64Vp } from './x64-vp.ts';
 
 /** How a processor of this kind differs from its siblings. */
 export interface X64Options {
@@ -38,7 +38,7 @@ const CR4_OSXSAVE = 1 << 18;
  * The software x86-64 processor of one partition: one WebAssembly instance, in whose memory lie the state of its VPs,
  * the decoded code and the guest's arena. Guest memory can have what the engine leaves of 4 GiB, about 3.8 GiB.
  */
-export class X64Engine implements ProcessorEngine {
+export class X64Engine implements ProcessorEngine, VpEngine {
   readonly arena: PageArena;
   readonly exports: EngineExports;
   readonly options: ProcessorOptions;

@@ -1,21 +1,45 @@
-import { HvRegister, type Qword, type VirtualProcessor, VpExit, type VpIntercepts } from '@kensho/core';
-import type { X64Engine } from './x64-engine.ts';
+import {
+  HvRegister,
+  type ProcessorOptions,
+  type Qword,
+  type VirtualProcessor,
+  VpExit,
+  type VpIntercepts,
+} from '@kensho/core';
+import type { EngineExports } from './engine-module.ts';
 
 /** Pages beyond which dropping all translations costs less than dropping them one by one. */
 const FLUSH_PAGES_MAX = 64;
 
-/** One VP of an {@link X64Engine}. Its registers are in the engine's memory: in place while it runs, else parked. */
+/** The engine as its VPs see it. */
+export interface VpEngine {
+  readonly exports: EngineExports;
+  readonly options: ProcessorOptions;
+  /** The engine's memory. */
+  readonly view: DataView;
+  /** Puts the state of a VP in place. */
+  select(vp: X64Vp): void;
+  isCurrent(vp: X64Vp): boolean;
+  /** Calls `work` with the state of a VP in place, and puts back what was there. */
+  whileSelected<T>(vp: X64Vp, work: () => T): T;
+  /** Where a register of 64 bits lies while its VP's state is in place; undefined for what is not plain storage. */
+  registerAddress(register: number): number | undefined;
+  /** Runs the selected VP until its slice ends; a value of VpExit. */
+  run(): number;
+}
+
+/** One VP of the engine. Its registers are in the engine's memory: in place while it runs, else parked. */
 export class X64Vp implements VirtualProcessor {
   readonly index: number;
   readonly intercepts: VpIntercepts;
-  readonly #engine: X64Engine;
+  readonly #engine: VpEngine;
   /** What was asked for while another VP's state was in place. */
   #flushPending = false;
   /** With one VP there are no others to let run. */
   readonly #yields: boolean;
   #retired = 0;
 
-  constructor(index: number, engine: X64Engine, intercepts: VpIntercepts) {
+  constructor(index: number, engine: VpEngine, intercepts: VpIntercepts) {
     this.index = index;
     this.#engine = engine;
     this.intercepts = intercepts;
