@@ -59,11 +59,11 @@ import {
   X87_TAG,
   XCR0,
 } from './state';
-import { arenaAddress, gpaMapAddress, layOut, parkedState, vpTlb } from './tables';
+import { arenaAddress, gpaMapAddress, pageInfoAddress, layOut, parkedState, vpTlb } from './tables';
 import { flushAll as flushTables, flushPage as flushLinearPage, resetTables } from './tlb';
 
 export { CPL, CR0, CR2, CR3, CR4, EFER, EXCHANGE, GPR, RIP, STATE, VP_INDEX } from './state';
-export { arenaAddress, gpaMapAddress, deliverFault, codeDrops };
+export { arenaAddress, gpaMapAddress, pageInfoAddress, deliverFault, codeDrops };
 
 /** Model, family and stepping, as RDX has them after reset and CPUID leaf 1 says. */
 export const SIGNATURE: u32 = 0x000906ea;

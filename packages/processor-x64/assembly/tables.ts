@@ -37,6 +37,11 @@ export function gpaMapAddress(): u32 {
   return pageInfo + arenaPage * PAGE_INFO_SIZE;
 }
 
+/** Address of the table whose entries of PAGE_INFO_SIZE bytes begin with 0 where an arena page has no decoded code. */
+export function pageInfoAddress(): u32 {
+  return pageInfo;
+}
+
 export function arenaAddress(): u32 {
   return arenaStart;
 }

@@ -33,6 +33,7 @@ export interface EngineExports {
   configure(arenaPages: number, vpCount: number, codeCacheBytes: number): number;
   arenaAddress(): number;
   gpaMapAddress(): number;
+  pageInfoAddress(): number;
   select(vp: number): void;
   stateDelta(vp: number): number;
   init(): void;

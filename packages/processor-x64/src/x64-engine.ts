@@ -46,6 +46,8 @@ export class X64Engine implements ProcessorEngine, VpEngine {
   readonly view: DataView;
   /** Copy of the GPA space's page table. */
   readonly #gpaMap: Uint32Array;
+  /** For each arena page four words, of which the first two are 0 where it has no decoded code. */
+  readonly #pageInfo: Uint32Array;
   readonly #vps: X64Vp[] = [];
   readonly #exchange: number;
   readonly #cr4: number;
@@ -118,14 +120,24 @@ export class X64Engine implements ProcessorEngine, VpEngine {
     this.arena = new PageArena(memory.buffer, exports.arenaAddress() >>> 0, pages);
     const map = exports.gpaMapAddress() >>> 0;
     this.#gpaMap = new Uint32Array(memory.buffer, map, (this.arena.byteOffset - map) >>> 2);
+    this.#pageInfo = new Uint32Array(memory.buffer, exports.pageInfoAddress() >>> 0, pages * 4);
     this.#exchange = exports.EXCHANGE.value;
     this.#cr4 = exports.CR4.value;
     this.#signature = exports.SIGNATURE.value;
   }
 
   createVp(index: number, gpa: GpaSpace, intercepts: VpIntercepts): VirtualProcessor {
+    const { exports } = this;
     if (this.#unsubscribe === undefined) {
-      this.#unsubscribe = gpa.onChange((firstPage, count) => this.#pagesChanged(gpa, firstPage, count));
+      const stop = gpa.onChange((firstPage, count) => this.#pagesChanged(gpa, firstPage, count));
+      gpa.onWrite((arenaPage) => {
+        const at = arenaPage * 4;
+        if ((this.#pageInfo[at] | this.#pageInfo[at + 1]) !== 0) exports.codeChanged(arenaPage);
+      });
+      this.#unsubscribe = () => {
+        stop();
+        gpa.onWrite(undefined);
+      };
       this.#pagesChanged(gpa, 0, gpa.pageLimit);
     }
     const vp = new X64Vp(index, this, intercepts);
@@ -263,7 +275,7 @@ export class X64Engine implements ProcessorEngine, VpEngine {
     const end = Math.min(firstPage + count, this.#gpaMap.length);
     for (let page = firstPage; page < end; page++) {
       const access = gpa.accessOf(page);
-      this.#gpaMap[page] = access === 0 ? 0 : (gpa.translatePage(page, access) << 3) | access;
+      this.#gpaMap[page] = access === 0 ? 0 : (gpa.translatePage(page, 0) << 3) | access;
     }
     for (const vp of this.#vps) vp?.flushTlb();
   }

@@ -207,6 +207,14 @@ describe('memory', () => {
     expect(machine.get(HvRegister.RBX)).toBe(5n);
   });
 
+  test('code that a device wrote over runs as it is now', () => {
+    // L: mov ebx, 1; out 80h, al; cmp ebx, 2; jne L; hlt, with 2 written over the 1 meanwhile
+    const machine = longMode('bb01000000 e680 83fb02 75f4 f4');
+    machine.io.onPortWrite = () => machine.write(CODE + 1, [2]);
+    expect(machine.vp.run(1000)).toBe(VpExit.HALT);
+    expect(machine.vp.instructionsRetired).toBe(9);
+  });
+
   test('an instruction in two pages sees a change of either', () => {
     const machine = longMode('b902000000 e9f30f0000');
     machine.code(0x10ffd, 'b811223344 01c3 c604250010010055 ffc9 75ed f4');

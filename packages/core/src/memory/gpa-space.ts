@@ -56,6 +56,7 @@ export class GpaSpace {
   readonly #overlays = new Map<number, number[]>();
   readonly #regions: MmioRegion[] = [];
   readonly #listeners = new Set<GpaChangeListener>();
+  #writeListener: ((arenaPage: number) => void) | undefined;
 
   constructor(arena: PageArena) {
     this.arena = arena;
@@ -121,7 +122,9 @@ export class GpaSpace {
   /** The arena page behind a guest page, or -1 where nothing is mapped with all of the rights asked for. */
   translatePage(gpaPage: number, access: number): number {
     const entry = gpaPage < this.#effective.length ? this.#effective[gpaPage] : this.#overlayAt(gpaPage);
-    return (entry & access) === access && entry !== undefined ? entry >>> 3 : -1;
+    if ((entry & access) !== access || entry === undefined) return -1;
+    if ((access & GpaAccess.WRITE) !== 0) this.#writeListener?.(entry >>> 3);
+    return entry >>> 3;
   }
 
   /** The arena byte offset of a guest-physical address, or -1. Valid to the end of that page. */
@@ -182,6 +185,14 @@ export class GpaSpace {
   onChange(listener: GpaChangeListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Tells the one listener each arena page that somebody but the processor is about to write to, which is whenever it
+   * is asked for with that right: a processor that keeps decoded code drops what it has of the page.
+   */
+  onWrite(listener: ((arenaPage: number) => void) | undefined): void {
+    this.#writeListener = listener;
   }
 
   #copy(
