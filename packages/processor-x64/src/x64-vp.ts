@@ -1,7 +1,8 @@
 import {
   HvRegister,
+  isWideRegister,
   type ProcessorOptions,
-  type Qword,
+  type RegisterValue,
   type VirtualProcessor,
   VpExit,
   type VpIntercepts,
@@ -27,6 +28,13 @@ export interface VpEngine {
   /** Runs the selected VP until its slice ends; a value of VpExit. */
   run(): number;
 }
+
+/** Segment registers from ES to TR, in the engine's state: selector, attributes, limit, base (assembly/state.ts). */
+const SEGMENTS = 0x100;
+const SEGMENT_BYTES = 32;
+/** GDTR and IDTR there: base, limit. */
+const GDTR = 0x200;
+const IDTR = 0x210;
 
 /** One VP of the engine. Its registers are in the engine's memory: in place while it runs, else parked. */
 export class X64Vp implements VirtualProcessor {
@@ -84,8 +92,9 @@ export class X64Vp implements VirtualProcessor {
     engine.whileSelected(this, () => engine.exports.startup(vector));
   }
 
-  getRegister(register: number, value: Qword): boolean {
+  getRegister(register: number, value: RegisterValue): boolean {
     const engine = this.#engine;
+    if (isWideRegister(register)) return this.#getWide(register, value);
     const at = engine.registerAddress(register);
     if (at !== undefined) {
       value.lo = engine.view.getUint32(at + this.#delta, true);
@@ -115,8 +124,9 @@ export class X64Vp implements VirtualProcessor {
     }
   }
 
-  setRegister(register: number, value: Qword): boolean {
+  setRegister(register: number, value: RegisterValue): boolean {
     const engine = this.#engine;
+    if (isWideRegister(register)) return this.#setWide(register, value);
     const wide = (BigInt(value.hi >>> 0) << 32n) | BigInt(value.lo >>> 0);
     const control = (n: number) =>
       engine.whileSelected(this, () => engine.exports.setControl(n, BigInt.asIntN(64, wide))) !== 0;
@@ -169,6 +179,57 @@ export class X64Vp implements VirtualProcessor {
     if (!this.#flushPending) return;
     this.#flushPending = false;
     this.#engine.exports.flushAll();
+  }
+
+  #getWide(register: number, value: RegisterValue): boolean {
+    const { view } = this.#engine;
+    const at = this.#placeOf(register);
+    if (at === undefined) return false;
+    if (register >= HvRegister.IDTR) {
+      value.lo = 0;
+      value.hi = view.getUint16(at + 8, true) << 16;
+      value.upperLo = view.getUint32(at, true);
+      value.upperHi = view.getUint32(at + 4, true);
+    } else {
+      value.lo = view.getUint32(at + 8, true);
+      value.hi = view.getUint32(at + 12, true);
+      value.upperLo = view.getUint32(at + 4, true);
+      value.upperHi = view.getUint32(at, true);
+    }
+    value.hi >>>= 0;
+    return true;
+  }
+
+  #setWide(register: number, { lo, hi, upperLo, upperHi }: RegisterValue): boolean {
+    const engine = this.#engine;
+    const at = this.#placeOf(register);
+    if (at === undefined) return false;
+    if (register >= HvRegister.IDTR) {
+      engine.view.setUint32(at, upperLo, true);
+      engine.view.setUint32(at + 4, upperHi, true);
+      engine.view.setUint32(at + 8, hi >>> 16, true);
+    } else {
+      const base = BigInt.asIntN(64, (BigInt(hi) << 32n) | BigInt(lo));
+      engine.whileSelected(this, () =>
+        engine.exports.setSegmentRegister(
+          register - HvRegister.ES,
+          upperHi & 0xffff,
+          base,
+          upperLo,
+          upperHi >>> 16,
+        ),
+      );
+    }
+    return true;
+  }
+
+  /** Where a segment or table register lies. */
+  #placeOf(register: number): number | undefined {
+    const state = this.#engine.exports.STATE.value + this.#delta;
+    if (register === HvRegister.GDTR) return state + GDTR;
+    if (register === HvRegister.IDTR) return state + IDTR;
+    if (register > HvRegister.TR) return undefined;
+    return state + SEGMENTS + (register - HvRegister.ES) * SEGMENT_BYTES;
   }
 
   /** How far its state is from the place of the one that runs. */

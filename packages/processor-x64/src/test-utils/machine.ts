@@ -5,6 +5,7 @@ import {
   HvRegister,
   type HypercallFrame,
   type Qword,
+  registerValue,
   VirtualClock,
   type VpIntercepts,
 } from '@kensho/core';
@@ -160,12 +161,12 @@ export class Machine {
 
   set(register: number, value: bigint, vp = this.vp): void {
     const wide = BigInt.asUintN(64, value);
-    const done = vp.setRegister(register, { lo: Number(wide & 0xffffffffn), hi: Number(wide >> 32n) });
+    const done = vp.setRegister(register, registerValue(wide));
     if (!done) throw new Error(`register ${register.toString(16)} does not take ${value.toString(16)}`);
   }
 
   get(register: number, vp = this.vp): bigint {
-    const value: Qword = { lo: 0, hi: 0 };
+    const value = registerValue(0n);
     vp.getRegister(register, value);
     return (BigInt(value.hi) << 32n) | BigInt(value.lo);
   }
