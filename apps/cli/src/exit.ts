@@ -8,6 +8,12 @@ export const ExitCode = {
   FAILED: 1,
   /** The command line makes no sense. */
   USAGE: 2,
+  /** `run`: how the guest ended, where it was not an orderly power-off. Even: exit ports give odd codes. */
+  GUEST_RESET: 10,
+  GUEST_CRASHED: 12,
+  GUEST_TRIPLE_FAULT: 14,
+  /** As `timeout` of the coreutils. */
+  TIME_OUT: 124,
   /** Ended by SIGINT or SIGTERM: 128 and the signal's number, as shells count. */
   SIGINT: 130,
   SIGTERM: 143,
@@ -34,6 +40,8 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
   'AMBIGUOUS_DISK_FORMAT',
   'DISK_FORMAT_CANNOT',
   'SETTINGS_DIFFER',
+  'INVALID_PARTITION_OPTIONS',
+  'PORTS_IN_USE',
 ]);
 
 /** What is said of an error, and what the command ends with. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseCount, parseNames, parseSeconds, parseSize } from './parse.ts';
+import { parseCount, parseNames, parsePort, parseSeconds, parseSize } from './parse.ts';
 
 describe('sizes', () => {
   it.each([
@@ -35,6 +35,7 @@ describe('counts, seconds and names', () => {
   it('take what they should', () => {
     expect(parseCount('32')).toBe(32);
     expect(parseSeconds('0.25')).toBe(0.25);
+    expect([parsePort('f4'), parsePort('0x3F8')]).toEqual([0xf4, 0x3f8]);
     const parse = parseNames(['a', 'b'], 'all');
     expect(parse('all')).toEqual(['a', 'b']);
     expect(parse('b, a')).toEqual(['b', 'a']);
@@ -43,6 +44,7 @@ describe('counts, seconds and names', () => {
   it('refuse the rest', () => {
     for (const text of ['', '-1', '1.5', 'x', '1e99']) expect(() => parseCount(text)).toThrow();
     for (const text of ['', '-1', '.5', 'x', '1e3']) expect(() => parseSeconds(text)).toThrow();
+    for (const text of ['', 'g', '0x', '12345', '-1']) expect(() => parsePort(text)).toThrow(/hexadecimal/);
     expect(() => parseNames(['a', 'b'], 'all')('a,c')).toThrow(/a, b, or all/);
   });
 });

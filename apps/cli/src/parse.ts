@@ -21,6 +21,13 @@ export function parseCount(text: string): number {
   return value;
 }
 
+/** An I/O port, in hexadecimal: `f4` or `0xf4`. */
+export function parsePort(text: string): number {
+  const digits = /^(0x)?(?<digits>[0-9a-f]{1,4})$/i.exec(text)?.groups?.digits;
+  if (digits === undefined) throw new InvalidArgumentError('Give a port in hexadecimal: f4.');
+  return Number.parseInt(digits, 16);
+}
+
 /** A number of seconds, with a fraction if need be. */
 export function parseSeconds(text: string): number {
   if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError('Give a number of seconds.');
