@@ -68,6 +68,7 @@ import {
   IDTR_BASE,
   IDTR_LIMIT,
   IF,
+  LIMIT,
   NT,
   PENDING_TRAP,
   RF,
@@ -99,11 +100,18 @@ export function leaveBlock(): void {
   store<u32>(CUR, 0);
 }
 
+/** Takes one instruction off the slice that nothing retired for: faults that lead to faults must come to its end. */
+function charge(): void {
+  store<i32>(COUNTDOWN, load<i32>(COUNTDOWN) - 1);
+  store<i64>(LIMIT, load<i64>(LIMIT) - 1);
+}
+
 /** Goes on with a fault after the host has unwound: delivers it, or what it turns into. */
 export function deliverFault(): void {
   let vector = load<u32>(FAULT_VECTOR);
   const prior = load<i32>(DELIVERING);
   leaveBlock();
+  charge();
   selectTable();
   if (prior < 0) store<u32>(FAULT_EXTERNAL, 0);
   if (prior >= 0 && prior != BENIGN) {
@@ -148,6 +156,7 @@ export function deliverInterrupt(vector: u32): void {
 
 /** Delivers a trap between instructions: #DB of single step and data breakpoints. */
 export function deliverTrap(vector: u32): void {
+  charge();
   store<i32>(DELIVERING, vector);
   deliver(vector, false, 0, false, load<u64>(RIP), 0);
   store<i32>(DELIVERING, -1);

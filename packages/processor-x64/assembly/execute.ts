@@ -51,7 +51,7 @@ import {
 export const CONTINUE: u32 = 0;
 /** RIP says where to go on. */
 export const LEAVE: u32 = 1;
-/** As LEAVE, and the instruction has not retired: it is to be run again. */
+/** The instruction is not done: it is to be run again, once events were looked at. */
 export const AGAIN: u32 = 2;
 /** As LEAVE, and the slice ends: others may run. */
 export const YIELD: u32 = 3;

@@ -1620,8 +1620,8 @@ export function run(): u32 {
         const left = execute(<u32>load<u16>(pc), pc);
         if (left == CONTINUE) break;
         if (left == AGAIN) store<u64>(RIP, load<u64>(RIP_PAGE) + (load<u16>(pc, 2) & 0xfff));
-        const retired = left == AGAIN ? indexInBlock(pc) : indexInBlock(pc) + 1;
-        store<i32>(COUNTDOWN, load<i32>(COUNTDOWN) - <i32>retired);
+        // A part of a repetition counts as an instruction, so that the longest ends its slice.
+        store<i32>(COUNTDOWN, load<i32>(COUNTDOWN) - <i32>indexInBlock(pc) - 1);
         store<u32>(CUR, 0);
         if (left == YIELD) {
           store<u32>(EXIT_REASON, EXIT_YIELD);

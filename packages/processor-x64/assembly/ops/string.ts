@@ -15,8 +15,8 @@ import { compute, OP_CMP } from './alu';
 import { H } from '../handlers';
 import { handlerOf } from '../record';
 
-/** Elements between two looks at events. */
-const BURST: u32 = 4096;
+/** Work between two looks at events: an element counts 1, of those that are moved at once every 64th. */
+const BURST: u32 = 64;
 
 function addressMask(op: u32): u64 {
   const size = addressSizeOf(op);
@@ -145,7 +145,8 @@ export function runString(op: u32): bool {
       const done = bulk(op, handler, load<u64>(RCX) & mask);
       if (done != 0) {
         advance(RCX, op, -done);
-        left = left > <u32>done ? left - <u32>done : 0;
+        const cost: u32 = 1 + (<u32>done >> 6);
+        left = left > cost ? left - cost : 0;
         continue;
       }
     }
