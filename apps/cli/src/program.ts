@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { addBenchCommands } from './commands/bench.ts';
 import { addDiskCommands } from './commands/disk.ts';
 import { addFuzzCommand } from './commands/fuzz.ts';
+import { addRunCommand } from './commands/run.ts';
 import type { CommandContext } from './context.ts';
 
 /** The whole command line. Throws CommanderError instead of ending the process. */
@@ -34,6 +35,7 @@ export function createProgram(context: CommandContext): Command {
         'Help for a command: kensho bench storage --help',
       ].join('\n'),
     );
+  addRunCommand(program, context);
   addBenchCommands(program, context);
   addDiskCommands(program, context);
   addFuzzCommand(program, context);

@@ -1,0 +1,167 @@
+import fs from 'node:fs';
+import { POWER_MANAGEMENT } from '@kensho/chipset';
+import { createLogger, type HostedPartition, type LogSink } from '@kensho/core';
+import { type Command, Option } from 'commander';
+import { ESCAPE_KEY_HELP } from '../console/escape-keys.ts';
+import { StreamConsole, type StreamConsoleOptions } from '../console/stream-console.ts';
+import { type CommandContext, printJson } from '../context.ts';
+import { UsageError } from '../exit.ts';
+import { explainEnd } from '../guest-end.ts';
+import { parseCount, parsePort, parseSeconds, parseSize } from '../parse.ts';
+import { Ended, type RunReport, runKernel } from '../run-kernel.ts';
+
+const DEFAULT_MEMORY = '512M';
+
+interface RunFlags {
+  kernel: string;
+  initrd?: string;
+  cmdline: string;
+  memory: number;
+  vps: number;
+  serial: string;
+  timeout?: number;
+  clock: 'real' | 'virtual';
+  exitPort?: number;
+  testDevice?: boolean;
+  integration: boolean;
+  json?: boolean;
+  verbose?: boolean;
+}
+
+/** `kensho run ...` */
+export function addRunCommand(program: Command, context: CommandContext): void {
+  program
+    .command('run')
+    .summary('boot a kernel')
+    .description(
+      [
+        'Boots a kernel on the software processor and the Generation-1 board, with the first serial port as its console.',
+        'On a terminal every key goes to the guest, Ctrl-C too; Ctrl-A is for the console. Otherwise stdin goes to the guest as it is.',
+      ].join('\n'),
+    )
+    .requiredOption(
+      '--kernel <file>',
+      'Linux (bzImage or vmlinux), or an ELF image with a PVH or Multiboot entry',
+    )
+    .option('--initrd <file>', 'initial RAM disk; for Multiboot the first module')
+    .option('--cmdline <text>', 'the kernel’s command line, as in "console=ttyS0"', '')
+    .addOption(
+      new Option('--memory <size>', 'RAM')
+        .argParser(parseSize)
+        .default(parseSize(DEFAULT_MEMORY), DEFAULT_MEMORY),
+    )
+    .option('--vps <n>', 'virtual processors', parseCount, 1)
+    .option('--serial <where>', 'what COM1 is connected to: stdio, or file:PATH', 'stdio')
+    .option('--timeout <s>', 'end the run after this time (default: never)', parseSeconds)
+    .addOption(
+      new Option('--clock <kind>', 'virtual makes runs repeat: time passes with instructions')
+        .choices(['real', 'virtual'])
+        .default('real'),
+    )
+    .option(
+      '--exit-port <port>',
+      'a port, in hexadecimal, at which a test kernel ends the run with a code',
+      parsePort,
+    )
+    .option('--test-device', 'add the ports and the memory that kvm-unit-tests try interrupts and I/O with')
+    .option('--no-integration', 'hide the hypervisor: no enlightenment, no VMBus')
+    .option('--json', 'print how it ended as JSON; the console is on stderr then')
+    .option('--verbose', 'say on stderr what the hypervisor logs')
+    .addHelpText(
+      'after',
+      [
+        '',
+        'On a terminal:',
+        ...ESCAPE_KEY_HELP.map((line) => `  ${line}`),
+        '',
+        'Ends with 0 where the guest powered off; 10 where it asked for a reset; 12 where it crashed; 14 where a processor took a triple fault;',
+        '124 where its time was over; (value * 2) + 1 after a write to the exit port; 130 where Ctrl-A x ended it.',
+      ].join('\n'),
+    )
+    .action((flags: RunFlags) => run(flags, context));
+}
+
+async function run(flags: RunFlags, context: CommandContext): Promise<void> {
+  const report = await boot(flags, context);
+  if (flags.json) printJson(context, jsonOf(flags.kernel, report));
+  else if (report.registers !== undefined) process.stderr.write(`${report.registers}\n`);
+  const { line, exitCode } = explainEnd(report.end);
+  if (line !== undefined) process.stderr.write(`kensho: ${line}\n`);
+  process.exitCode = exitCode;
+}
+
+async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport> {
+  const stop = new AbortController();
+  let partition: HostedPartition | undefined;
+  const serial = serialPort(flags, {
+    onCommand: (command) => {
+      if (command === 'quit') stop.abort(new Ended({ reason: 'quit' }));
+      else partition?.services.resolve(POWER_MANAGEMENT).pressPowerButton();
+    },
+    onFailure: (error) => stop.abort(error),
+  });
+  try {
+    return await runKernel({
+      machine: {
+        memoryBytes: flags.memory,
+        vpCount: flags.vps,
+        clock: flags.clock,
+        integration: flags.integration,
+        serial: serial.console,
+        exitPort: flags.exitPort,
+        devices: flags.testDevice ? [{ kind: 'kernel-test', id: 'kernel-test' }] : [],
+        guest: { kernel: flags.kernel, initrd: flags.initrd, commandLine: flags.cmdline },
+      },
+      timeoutSeconds: flags.timeout,
+      signal: AbortSignal.any([stop.signal, context.signal]),
+      onLoaded(loaded) {
+        partition = loaded;
+        serial.console.open();
+      },
+      logger: flags.verbose ? createLogger(logLine) : undefined,
+    });
+  } finally {
+    await serial.close();
+  }
+}
+
+interface SerialPort {
+  readonly console: StreamConsole;
+  close(): Promise<void>;
+}
+
+function serialPort(
+  flags: RunFlags,
+  events: Pick<StreamConsoleOptions, 'onCommand' | 'onFailure'>,
+): SerialPort {
+  if (flags.serial === 'stdio') {
+    const output = flags.json ? process.stderr : process.stdout;
+    const console = new StreamConsole({ output, input: process.stdin, ...events });
+    return { console, close: () => console.close() };
+  }
+  const path = /^file:(?<path>.+)$/s.exec(flags.serial)?.groups?.path;
+  if (path === undefined) {
+    throw new UsageError(`--serial is stdio or file:PATH, not '${flags.serial}'`);
+  }
+  const output = fs.createWriteStream(path, { fd: fs.openSync(path, 'w') });
+  const console = new StreamConsole({ output, ...events });
+  return {
+    console,
+    async close() {
+      await console.close();
+      output.end();
+    },
+  };
+}
+
+const logLine: LogSink = (level, scope, message, fields) => {
+  const facts = Object.entries(fields ?? {}).map(([name, value]) => ` ${name}=${String(value)}`);
+  process.stderr.write(`${level} ${scope}: ${message}${facts.join('')}\n`);
+};
+
+/** Crash parameters are wider than a JSON number. */
+function jsonOf(kernel: string, { end, ...report }: RunReport): unknown {
+  if (end.reason !== 'crash') return { kernel, end, ...report };
+  const parameters = end.parameters.map((parameter) => `0x${parameter.toString(16)}`);
+  return { kernel, end: { ...end, parameters }, ...report };
+}
