@@ -79,6 +79,8 @@ import {
   RSP,
   SEG_BASE,
   SS,
+  STEP_TRAP,
+  TF,
   TR,
   VIF,
   VIP,
@@ -452,6 +454,8 @@ export function syscall(returnTo: u64): void {
   store<u64>(R11, flags & ~RF);
   store<u64>(RIP, inLongCode() ? load<u64>(MSR_LSTAR) : load<u64>(MSR_CSTAR));
   writeFlags(flags & ~load<u32>(MSR_FMASK) & ~RF);
+  // Whether it is single-stepped is up to the flags that it leaves.
+  if ((load<u32>(MSR_FMASK) & TF) != 0) store<u32>(STEP_TRAP, 0);
   setFlat(CS, star & 0xfffc, FLAT_CODE | ATTR_L);
   setFlat(SS, (star + 8) & 0xffff, FLAT_DATA);
   store<u32>(CPL, 0);
@@ -465,6 +469,7 @@ export function sysret(wide: bool): void {
   if (!isCanonical(target)) raiseGp(0);
   const star = <u32>load<u16>(MSR_STAR + 6);
   writeFlags((load<u32>(R11) & 0x3c7fd7) | 2);
+  store<u32>(STEP_TRAP, load<u32>(R11) & TF);
   const user: u32 = 3 << 5;
   setFlat(CS, ((wide ? star + 16 : star) & 0xffff) | 3, FLAT_CODE | user | (wide ? ATTR_L : ATTR_DB));
   setFlat(SS, ((star + 8) & 0xffff) | 3, FLAT_DATA | user);
