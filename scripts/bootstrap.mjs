@@ -141,6 +141,13 @@ async function install() {
       fail(
         `Node ${nodeVersion} does not run here (on Linux it needs glibc 2.28): ${node.error?.message ?? node.stderr}`,
       );
+    // The one part that does not run from its sources; later changes of it are built by turbo, with the tests.
+    await step(
+      'the x86-64 processor',
+      pnpm,
+      ['--filter', '@kensho/processor-x64', 'run', 'build:wasm'],
+      root,
+    );
     fs.copyFileSync(lockfile, stamp);
   }
   fs.rmSync(mutex, { force: true });
