@@ -131,6 +131,8 @@ export async function loadInto(
     name: 'test',
     processor: machine.processor ?? 'register-file',
     memoryBytes: machine.memoryBytes ?? 16 * 2 ** 20,
+    // For what `prepare` maps beside RAM.
+    devicePages: 1,
     vpCount: 2,
     clock: machine.clock ?? 'virtual',
     devices: [{ kind: 'prepare', id: 'prepare' }],
