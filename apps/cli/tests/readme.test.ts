@@ -17,7 +17,7 @@ interface Block {
 }
 
 function blocksOf(markdown: string): Block[] {
-  const blocks = markdown.matchAll(/(?:^<!-- not run: (?<notRun>.+) -->\n)?^```sh\n(?<body>.*?)^```$/gms);
+  const blocks = markdown.matchAll(/(?:^<!-- not run: (?<notRun>[^\n]+) -->\n)?^```sh\n(?<body>.*?)^```$/gms);
   return [...blocks].map(({ groups }) => ({
     commands: (groups?.body ?? '').split('\n').filter((line) => line !== ''),
     notRun: groups?.notRun,
