@@ -2,41 +2,23 @@ import {
   type GuestCpu,
   GuestFault,
   type GuestPages,
+  HV_MESSAGE_PAYLOAD_BYTES,
+  HV_SYNIC_SLOT_BYTES,
+  HV_VENDOR,
+  HvCpuidLeaf,
+  HvFeature,
+  HvHint,
+  HvMsr,
+  HvPrivilege,
   type HvStatus,
+  HvStimer,
   type HypercallFrame,
   PAGE_SIZE,
   type Qword,
 } from '@kensho/core';
 import type { GuestHypercalls } from '@kensho/vmbus';
 
-// TLFS 2.4 (feature discovery), 3.13 (hypercall page), 11 (SynIC); the guest's own view of the interface.
 const CPUID_HYPERVISOR_PRESENT = 1 << 31;
-const CPUID_VENDOR = 0x40000000;
-const CPUID_FEATURES = 0x40000003;
-const CPUID_HINTS = 0x40000004;
-const FEATURE_SYNIC = 1 << 2;
-const FEATURE_SYNTHETIC_TIMERS = 1 << 3;
-const FEATURE_APIC_MSRS = 1 << 4;
-const FEATURE_HYPERCALL = 1 << 5;
-const FEATURE_VP_INDEX = 1 << 6;
-const FEATURE_REFERENCE_COUNTER = 1 << 1;
-const MISC_DIRECT_TIMERS = 1 << 19;
-const HINT_APIC_MSRS = 1 << 3;
-
-const MSR_GUEST_OS_ID = 0x40000000;
-const MSR_HYPERCALL = 0x40000001;
-const MSR_TIME_REF_COUNT = 0x40000020;
-const MSR_EOI = 0x40000070;
-const MSR_SCONTROL = 0x40000080;
-const MSR_SIEFP = 0x40000082;
-const MSR_SIMP = 0x40000083;
-const MSR_EOM = 0x40000084;
-const MSR_SINT0 = 0x40000090;
-const MSR_STIMER0_CONFIG = 0x400000b0;
-const MSR_STIMER0_COUNT = 0x400000b1;
-const MSR_CRASH_P0 = 0x40000100;
-const MSR_CRASH_CTL = 0x40000105;
-const MISC_CRASH_MSRS = 1 << 10;
 
 const HVCALL_POST_MESSAGE = 0x5c;
 const HVCALL_SIGNAL_EVENT = 0x5d;
@@ -46,9 +28,7 @@ const FAST = 0x10000;
 const VMBUS_SINT = 2;
 const SINT_VECTOR = 0xf3;
 const STIMER_VECTOR = 0xed;
-const SLOT_BYTES = 256;
-const MESSAGE_PAYLOAD_MAX = 240;
-/** Bit 63 clear and 62:56 = 0x7f: an open-source guest of no registered kind (TLFS, guest OS identification). */
+/** Bit 63: open source; 62:56: the kind, 1 as Linux's; 55:48: a variant of no one else's (TLFS, guest OS identity). */
 const GUEST_OS_ID_HI = 0x81ff0000;
 
 /** The hypervisor's interface as the guest found it. */
@@ -81,10 +61,12 @@ export class HypervDriver implements GuestHypercalls {
     vpCount: number,
   ): HypervDriver | undefined {
     if ((cpu.cpuid(1, 0).ecx & CPUID_HYPERVISOR_PRESENT) === 0) return undefined;
-    const vendor = cpu.cpuid(CPUID_VENDOR, 0);
-    if (vendor.ebx !== 0x7263694d || vendor.ecx !== 0x666f736f || vendor.edx !== 0x76482074) return undefined;
-    const features = cpu.cpuid(CPUID_FEATURES, 0);
-    const needed = FEATURE_SYNIC | FEATURE_HYPERCALL | FEATURE_VP_INDEX | FEATURE_REFERENCE_COUNTER;
+    const vendor = cpu.cpuid(HvCpuidLeaf.VENDOR, 0);
+    if (vendor.ebx !== HV_VENDOR[0] || vendor.ecx !== HV_VENDOR[1] || vendor.edx !== HV_VENDOR[2])
+      return undefined;
+    const features = cpu.cpuid(HvCpuidLeaf.FEATURES, 0);
+    const needed =
+      HvPrivilege.SYNIC | HvPrivilege.HYPERCALL | HvPrivilege.VP_INDEX | HvPrivilege.REFERENCE_COUNTER;
     if ((features.eax & needed) !== needed) return undefined;
     return new HypervDriver(cpu, allocate, vpCount, features.eax, features.edx);
   }
@@ -98,17 +80,19 @@ export class HypervDriver implements GuestHypercalls {
   ) {
     this.#cpu = cpu;
     this.vpCount = vpCount;
-    this.hasDirectTimers = (privileges & FEATURE_SYNTHETIC_TIMERS) !== 0 && (misc & MISC_DIRECT_TIMERS) !== 0;
+    this.hasDirectTimers =
+      (privileges & HvPrivilege.SYNTHETIC_TIMERS) !== 0 && (misc & HvFeature.DIRECT_SYNTHETIC_TIMERS) !== 0;
     this.hasApicMsrs =
-      (privileges & FEATURE_APIC_MSRS) !== 0 && (cpu.cpuid(CPUID_HINTS, 0).eax & HINT_APIC_MSRS) !== 0;
-    this.hasCrashMsrs = (misc & MISC_CRASH_MSRS) !== 0;
+      (privileges & HvPrivilege.APIC) !== 0 &&
+      (cpu.cpuid(HvCpuidLeaf.RECOMMENDATIONS, 0).eax & HvHint.APIC_MSRS) !== 0;
+    this.hasCrashMsrs = (misc & HvFeature.CRASH_MSRS) !== 0;
     this.#input = allocate(PAGE_SIZE);
     this.#messages = allocate(PAGE_SIZE);
     this.#events = allocate(PAGE_SIZE);
     this.#inputWords = new DataView(this.#input.bytes.buffer, this.#input.bytes.byteOffset, PAGE_SIZE);
-    cpu.wrmsr(MSR_GUEST_OS_ID, 0x00010000, GUEST_OS_ID_HI);
+    cpu.wrmsr(HvMsr.GUEST_OS_ID, 0x00010000, GUEST_OS_ID_HI);
     const page = allocate(PAGE_SIZE);
-    this.#enablePage(MSR_HYPERCALL, page.gpa);
+    this.#enablePage(HvMsr.HYPERCALL, page.gpa);
     // The page must now show code that enters the hypervisor: VMCALL or VMMCALL, then RET.
     const code = cpu.load(page.gpa, 4);
     if (code !== 0xc3c1010f && code !== 0xc3d9010f)
@@ -117,18 +101,18 @@ export class HypervDriver implements GuestHypercalls {
 
   /** Opens the SynIC for the bus: message page, event page, SINT, then the global enable. */
   enableSynic(endOfInterrupt: () => void): void {
-    this.#enablePage(MSR_SIMP, this.#messages.gpa);
-    this.#enablePage(MSR_SIEFP, this.#events.gpa);
+    this.#enablePage(HvMsr.SIMP, this.#messages.gpa);
+    this.#enablePage(HvMsr.SIEFP, this.#events.gpa);
     // Only now: the page that the hypervisor laid over the guest's own is the one that counts.
-    const flags = this.#cpu.memory(this.#events.gpa + VMBUS_SINT * SLOT_BYTES, SLOT_BYTES);
-    this.#eventWords = new Uint32Array(flags.buffer, flags.byteOffset, SLOT_BYTES / 4);
+    const flags = this.#cpu.memory(this.#events.gpa + VMBUS_SINT * HV_SYNIC_SLOT_BYTES, HV_SYNIC_SLOT_BYTES);
+    this.#eventWords = new Uint32Array(flags.buffer, flags.byteOffset, HV_SYNIC_SLOT_BYTES / 4);
     this.#cpu.setInterruptHandler(SINT_VECTOR, () => {
       this.#scanEvents();
       this.#takeMessage();
       endOfInterrupt();
     });
-    this.#cpu.wrmsr(MSR_SINT0 + VMBUS_SINT, SINT_VECTOR, 0);
-    this.#cpu.wrmsr(MSR_SCONTROL, 1, 0);
+    this.#cpu.wrmsr(HvMsr.SINT0 + VMBUS_SINT, SINT_VECTOR, 0);
+    this.#cpu.wrmsr(HvMsr.SCONTROL, 1, 0);
   }
 
   onMessage(listener: (messageType: number, payload: Uint8Array) => void): void {
@@ -144,7 +128,7 @@ export class HypervDriver implements GuestHypercalls {
     this.#inputWords.setUint32(4, 0, true);
     this.#inputWords.setUint32(8, messageType, true);
     this.#inputWords.setUint32(12, payload.length, true);
-    this.#input.bytes.set(payload.subarray(0, MESSAGE_PAYLOAD_MAX), 16);
+    this.#input.bytes.set(payload.subarray(0, HV_MESSAGE_PAYLOAD_BYTES), 16);
     return this.#hypercall(HVCALL_POST_MESSAGE, this.#input.gpa, 0);
   }
 
@@ -154,32 +138,35 @@ export class HypervDriver implements GuestHypercalls {
 
   /** The reference counter, 100 ns units. */
   referenceTime(): number {
-    this.#cpu.rdmsr(MSR_TIME_REF_COUNT, this.#qword);
+    this.#cpu.rdmsr(HvMsr.TIME_REF_COUNT, this.#qword);
     return this.#qword.hi * 2 ** 32 + this.#qword.lo;
   }
 
   endOfInterruptByMsr(): void {
-    this.#cpu.wrmsr(MSR_EOI, 0, 0);
+    this.#cpu.wrmsr(HvMsr.EOI, 0, 0);
   }
 
   /** Uses synthetic timer 0 in direct mode, one-shot, armed by its count alone. */
   enableTimer(handler: () => void): void {
     this.#cpu.setInterruptHandler(STIMER_VECTOR, handler);
-    // Enable, auto-enable, direct mode, vector.
-    this.#cpu.wrmsr(MSR_STIMER0_CONFIG, 0x1 | 0x8 | (STIMER_VECTOR << 4) | (1 << 12), 0);
+    this.#cpu.wrmsr(
+      HvMsr.STIMER0_CONFIG,
+      HvStimer.ENABLE | HvStimer.AUTO_ENABLE | HvStimer.DIRECT | (STIMER_VECTOR << HvStimer.VECTOR_SHIFT),
+      0,
+    );
   }
 
   /** @param atReferenceTime - absolute, 100 ns units */
   armTimer(atReferenceTime: number): void {
-    this.#cpu.wrmsr(MSR_STIMER0_COUNT, atReferenceTime >>> 0, Math.floor(atReferenceTime / 2 ** 32));
+    this.#cpu.wrmsr(HvMsr.STIMER0_COUNT, atReferenceTime >>> 0, Math.floor(atReferenceTime / 2 ** 32));
   }
 
   /** Tells the hypervisor that the guest is lost (TLFS, guest crash enlightenment). */
   reportCrash(message: GuestPages, sizeBytes: number): void {
     const parameters = [0, 0, 0, message.gpa, sizeBytes];
     for (const [index, parameter] of parameters.entries())
-      this.#cpu.wrmsr(MSR_CRASH_P0 + index, parameter, 0);
-    this.#cpu.wrmsr(MSR_CRASH_CTL, 0, 0xc0000000);
+      this.#cpu.wrmsr(HvMsr.CRASH_P0 + index, parameter, 0);
+    this.#cpu.wrmsr(HvMsr.CRASH_CTL, 0, 0xc0000000);
   }
 
   #enablePage(msr: number, gpa: number): void {
@@ -214,14 +201,14 @@ export class HypervDriver implements GuestHypercalls {
   }
 
   #takeMessage(): void {
-    const slot = this.#messages.gpa + VMBUS_SINT * SLOT_BYTES;
+    const slot = this.#messages.gpa + VMBUS_SINT * HV_SYNIC_SLOT_BYTES;
     const messageType = this.#cpu.load(slot, 4);
     if (messageType === 0) return;
     const sizeBytes = this.#cpu.load(slot + 4, 1);
-    const payload = this.#cpu.memory(slot + 16, MESSAGE_PAYLOAD_MAX).slice(0, sizeBytes);
+    const payload = this.#cpu.memory(slot + 16, HV_MESSAGE_PAYLOAD_BYTES).slice(0, sizeBytes);
     this.#cpu.compareExchange(slot, messageType, 0);
     // Flags are looked at after the slot was freed: the hypervisor sets them as long as it finds it taken.
-    if ((this.#cpu.load(slot + 5, 1) & 1) !== 0) this.#cpu.wrmsr(MSR_EOM, 0, 0);
+    if ((this.#cpu.load(slot + 5, 1) & 1) !== 0) this.#cpu.wrmsr(HvMsr.EOM, 0, 0);
     this.#onMessage(messageType, payload);
   }
 }
