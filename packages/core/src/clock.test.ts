@@ -1,6 +1,28 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
-import { type Timer, TimerQueue, VirtualClock } from './clock.ts';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { RealClock, type Timer, TimerQueue, VirtualClock } from './clock.ts';
+
+describe('RealClock', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  test('leaves out the time for which it was paused', () => {
+    const hostMs = vi.spyOn(performance, 'now').mockReturnValue(1000);
+    const clock = new RealClock();
+    const at = (ms: number) => {
+      hostMs.mockReturnValue(1000 + ms);
+      return clock.nowNs();
+    };
+    expect(at(5)).toBe(5e6);
+    clock.pause();
+    expect(at(60)).toBe(5e6);
+    clock.pause();
+    expect(at(70)).toBe(5e6);
+    clock.resume();
+    expect(at(70)).toBe(5e6);
+    clock.resume();
+    expect(at(72)).toBe(7e6);
+  });
+});
 
 describe('TimerQueue', () => {
   test('agrees with a sorted list, whatever is set, cancelled and run', () => {

@@ -3,15 +3,29 @@ export interface Clock {
   nowNs(): number;
   /** Whether time stands still unless it is advanced, so that runs repeat. */
   readonly virtual: boolean;
+  /** Lets time stand still until {@link resume}. Left out by clocks that move only when they are told to. Idempotent. */
+  pause?(): void;
+  resume?(): void;
 }
 
-/** The host's monotonic clock. */
+/** The host's monotonic clock, less the time for which it was paused. */
 export class RealClock implements Clock {
   readonly virtual = false;
-  readonly #startMs = performance.now();
+  #startMs = performance.now();
+  #pausedMs: number | undefined;
 
   nowNs(): number {
-    return Math.round((performance.now() - this.#startMs) * 1e6);
+    return Math.round(((this.#pausedMs ?? performance.now()) - this.#startMs) * 1e6);
+  }
+
+  pause(): void {
+    this.#pausedMs ??= performance.now();
+  }
+
+  resume(): void {
+    if (this.#pausedMs === undefined) return;
+    this.#startMs += performance.now() - this.#pausedMs;
+    this.#pausedMs = undefined;
   }
 }
 

@@ -13,6 +13,7 @@ import {
   IO_PORTS,
   LOGGER,
   PARTITION_CONTROL,
+  PARTITION_EVENTS,
   PARTITION_INFO,
   type PartitionEnd,
   PORTS,
@@ -48,6 +49,7 @@ const PARTITION_SERVICES: readonly Token<unknown>[] = [
   IO_PORTS,
   LOGGER,
   PARTITION_CONTROL,
+  PARTITION_EVENTS,
   PARTITION_INFO,
   PORTS,
   PROCESSOR_ENGINE,
@@ -78,6 +80,8 @@ export interface PartitionConfig {
   readonly enlightened?: boolean;
   /** Whether guest memory is a SharedArrayBuffer. @default false */
   readonly sharedMemory?: boolean;
+  /** Whether a crash that the guest reports ends the run, or is only told to who listens. @default 'end' */
+  readonly onCrash?: 'end' | 'report';
   /** Created in this order, stopped in reverse. */
   readonly devices: readonly DeviceSpec[];
   /** What is loaded before the VPs start. */
@@ -188,6 +192,7 @@ export class Host {
       vpCount: config.vpCount,
       enlightened: config.enlightened,
       sharedMemory: config.sharedMemory,
+      onCrash: config.onCrash,
       clock: config.clock === 'virtual' ? new VirtualClock() : undefined,
       logger: this.#logger,
     });
@@ -214,6 +219,7 @@ export class Host {
     scope.bind(IO_PORTS, partition.ioPorts);
     scope.bind(LOGGER, partition.logger);
     scope.bind(PARTITION_CONTROL, partition.control);
+    scope.bind(PARTITION_EVENTS, partition.events);
     scope.bind(PARTITION_INFO, partition.info);
     scope.bind(PORTS, new RootPorts(this.#hypervisor, partition));
     scope.bind(PROCESSOR_ENGINE, partition.engine);

@@ -11,6 +11,7 @@ import { HypercallPrivilege } from './privileges.ts';
 import { PartitionProperty } from './properties.ts';
 import { MMIO_HOLE_START, ramLayout } from './ram-layout.ts';
 import { RootPorts } from './root-ports.ts';
+import type { PartitionEvent } from './services.ts';
 import { enableHypercalls, makeChild } from './test-utils/make-child.ts';
 import { ScriptedProcessor } from './test-utils/scripted-processor.ts';
 
@@ -552,6 +553,24 @@ it('a crash, a reset and the board’s requests end the run', async () => {
     ends.push((await end).reason);
   }
   expect(ends).toEqual(['power-off', 'reset', 'crash']);
+});
+
+it('a reported crash is told to listeners, and with onCrash report the run goes on', async () => {
+  const { child } = makeChild({ onCrash: 'report' });
+  const told: PartitionEvent[] = [];
+  const forget = child.events.listen((event) => told.push(event));
+  const end = child.runner.run();
+  child.vps[0].msrWrite(0x40000100, { lo: 7, hi: 1 });
+  child.vps[0].msrWrite(0x40000105, { lo: 0, hi: 0x80000000 });
+  const parameters = [0x1_0000_0007n, 0n, 0n, 0n, 0n];
+  expect(told).toEqual([{ kind: 'crashed', parameters, message: undefined }]);
+  await child.runner.pause();
+  expect(child.events.paused).toBe(true);
+  forget();
+  child.runner.resume();
+  child.runner.stop();
+  expect(await end).toEqual({ reason: 'stopped' });
+  expect(told.map(({ kind }) => kind)).toEqual(['crashed', 'paused']);
 });
 
 it('a partition to which the hypervisor does not show itself has no hypercalls and no privileges', () => {

@@ -12,6 +12,7 @@ import type { ProcessorEngine, ProcessorKind, RegisterValue } from '../processor
 import { DmaRemappingUnit } from './dma-remapping.ts';
 import { InterceptTable } from './intercepts.ts';
 import { IoPortTable } from './io-ports.ts';
+import { PartitionEventSource } from './partition-events.ts';
 import { ConnectionTable } from './port-table.ts';
 import { CHILD_HYPERCALL_PRIVILEGES } from './privileges.ts';
 import { MMIO_HOLE_START, type RamSlot, ramLayout } from './ram-layout.ts';
@@ -40,6 +41,11 @@ export interface PartitionOptions {
   readonly tscFrequencyHz?: number;
   /** Instructions of one slice; see PartitionRunner. */
   readonly sliceInstructions?: number;
+  /**
+   * What a crash that the guest reports does: `end` ends the run, `report` only tells the listeners, and the guest does
+   * after it what it does. @default 'end'
+   */
+  readonly onCrash?: 'end' | 'report';
   /** @default silent */
   readonly logger?: Logger;
 }
@@ -87,6 +93,7 @@ export class Partition implements PartitionPrincipal, HypercallTarget {
   readonly counters: Counters;
   readonly logger: Logger;
   readonly faults: GuestFaults;
+  readonly events: PartitionEventSource = new PartitionEventSource();
   readonly engine: ProcessorEngine;
   readonly gpa: GpaSpace;
   readonly ioPorts: IoPortTable;
@@ -155,7 +162,10 @@ export class Partition implements PartitionPrincipal, HypercallTarget {
       enlightened,
       hypercallPrivileges: () => this.hypercallPrivileges,
       gpaPageLimit: GPA_SPACE_PAGES,
-      onCrash: (parameters, message) => this.control.end({ reason: 'crash', parameters, message }),
+      onCrash: (parameters, message) => {
+        this.events.tell({ kind: 'crashed', parameters, message });
+        if (options.onCrash !== 'report') this.control.end({ reason: 'crash', parameters, message });
+      },
       onReset: () => this.control.end({ reason: 'reset' }),
       onEndOfInterrupt: (vector) => {
         for (const listener of this.#endOfInterrupt) listener(vector);
@@ -174,6 +184,7 @@ export class Partition implements PartitionPrincipal, HypercallTarget {
       counters: this.counters,
       nsPerInstruction: 1e9 / tscFrequencyHz,
       sliceInstructions: options.sliceInstructions,
+      onPaused: (paused) => this.events.tell({ kind: paused ? 'paused' : 'resumed' }),
     });
     this.control = {
       assertVirtualInterrupt: (interrupt: VirtualInterrupt) => this.platform.deliver(interrupt),

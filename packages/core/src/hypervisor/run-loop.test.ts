@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { type Clock, RealClock, TimerQueue, VirtualClock } from '../clock.ts';
 import { Counters } from '../counters.ts';
 import type { VpIntercepts } from '../processor/contract.ts';
-import { PartitionRunner } from './run-loop.ts';
+import { PartitionRunner, type PartitionRunnerOptions } from './run-loop.ts';
 import { haltForever, type Script, ScriptedVp } from './test-utils/scripted-processor.ts';
 import { WorkQueue } from './work.ts';
 
 /** Pending vectors of each VP: all that these tests need of a local APIC. */
-function machine(clock: Clock, scripts: readonly Script[], sliceInstructions = 1000) {
+function machine(clock: Clock, scripts: readonly Script[], options: Partial<PartitionRunnerOptions> = {}) {
   const timers = new TimerQueue(clock);
   const work = new WorkQueue(clock);
   const counters = new Counters();
@@ -27,7 +27,8 @@ function machine(clock: Clock, scripts: readonly Script[], sliceInstructions = 1
     work,
     counters,
     nsPerInstruction: 2,
-    sliceInstructions,
+    sliceInstructions: 1000,
+    ...options,
   });
   const interrupt = (index: number, vector: number) => {
     pending[index].push(vector);
@@ -341,6 +342,26 @@ describe('from outside', () => {
     expect(clock.nowNs()).toBeGreaterThan(nowNs);
     go = false;
     expect(await end).toEqual({ reason: 'guest-ended' });
+  });
+
+  it('a real clock stands still from the rest of the last VP to its resumption, and listeners hear of both', async () => {
+    const clock = new RealClock();
+    const heard: boolean[] = [];
+    const { runner } = machine(clock, [haltForever], { onPaused: (paused) => heard.push(paused) });
+    const end = runner.run();
+    await runner.pause();
+    await runner.pause();
+    const nowNs = clock.nowNs();
+    await turn();
+    expect(clock.nowNs()).toBe(nowNs);
+    runner.resume();
+    runner.resume();
+    expect(heard).toEqual([true, false]);
+    await runner.pause();
+    runner.stop();
+    await end;
+    expect(heard).toEqual([true, false, true, false]);
+    expect(clock.nowNs()).toBeGreaterThan(nowNs);
   });
 
   it('stop ends a paused run, and the first end is the one that counts', async () => {

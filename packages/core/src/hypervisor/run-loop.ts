@@ -23,6 +23,8 @@ export interface PartitionRunnerOptions {
   readonly nsPerInstruction: number;
   /** Instructions of one slice. @default 50000 */
   readonly sliceInstructions?: number;
+  /** Called when VPs and time have come to a stand, and when they go on. @default nobody */
+  onPaused?(paused: boolean): void;
 }
 
 /** Long enough that entering the processor costs nothing, short enough that timers of a real clock are on time. */
@@ -66,11 +68,13 @@ export class PartitionRunner {
   readonly #idles: Counter;
   readonly #idleNs: Counter;
   readonly #halts: Counter;
+  readonly #onPaused: (paused: boolean) => void;
 
   /** Resolves when the run that is under way ends. */
   #ended: PromiseWithResolvers<void> | undefined;
   #end: PartitionEnd | undefined;
   #paused = false;
+  #resting = false;
   #rested: PromiseWithResolvers<void> | undefined;
 
   /** The VP whose slice runs, and where it began. */
@@ -95,6 +99,7 @@ export class PartitionRunner {
       this.#clock = timers.clock;
     }
     this.#nsPerInstruction = options.nsPerInstruction;
+    this.#onPaused = (paused) => options.onPaused?.(paused);
     this.#sliceInstructions = options.sliceInstructions ?? SLICE_INSTRUCTIONS;
     this.#slices = counters.counter('run.slices');
     this.#instructions = counters.counter('run.instructions');
@@ -143,7 +148,7 @@ export class PartitionRunner {
         this.#runDueWork();
         if (this.#end !== undefined) return this.#end;
         if (this.#paused) {
-          this.#rested?.resolve();
+          this.#rest();
           await this.#work.wait(Number.POSITIVE_INFINITY);
         } else if (this.#work.stalled) {
           await this.#work.wait(Number.POSITIVE_INFINITY);
@@ -162,6 +167,7 @@ export class PartitionRunner {
       this.#ended = undefined;
       this.#current = undefined;
       this.#clock?.setSlice(undefined);
+      this.#goOn();
       this.#rested?.resolve();
       ended.resolve();
     }
@@ -179,7 +185,11 @@ export class PartitionRunner {
     this.end({ reason: 'stopped' });
   }
 
-  /** Lets VPs stand still; resolves when they do. Work is still served; a virtual clock stands still too. */
+  /**
+   * Lets VPs stand still, and time with them: the reference counter of a partition all of whose VPs are suspended does
+   * not count (TLFS 12, "Partition reference counter"), nor do its TSC and its timers. Resolves when they do. Work
+   * is still served.
+   */
   async pause(): Promise<void> {
     this.#paused = true;
     if (!this.running) return;
@@ -191,6 +201,7 @@ export class PartitionRunner {
   /** Lets paused VPs go on. */
   resume(): void {
     this.#paused = false;
+    this.#goOn();
     this.#rested?.resolve();
     this.#rested = undefined;
     this.#wake();
@@ -225,6 +236,23 @@ export class PartitionRunner {
     const outcome = await until;
     if (failure !== undefined) throw failure.error;
     return outcome;
+  }
+
+  /** No VP is in a slice, and none will be: time stops with them. */
+  #rest(): void {
+    if (!this.#resting) {
+      this.#resting = true;
+      this.#timers.clock.pause?.();
+      this.#onPaused(true);
+    }
+    this.#rested?.resolve();
+  }
+
+  #goOn(): void {
+    if (!this.#resting) return;
+    this.#resting = false;
+    this.#timers.clock.resume?.();
+    this.#onPaused(false);
   }
 
   /** Gets the loop out of a slice or out of a wait. */

@@ -37,6 +37,26 @@ export type PartitionEnd =
   | { readonly reason: 'crash'; readonly parameters: readonly bigint[]; readonly message: string | undefined }
   | { readonly reason: 'stopped' };
 
+/** What happens to a partition as a whole. */
+export type PartitionEvent =
+  /** VPs and time stand still. */
+  | { readonly kind: 'paused' }
+  | { readonly kind: 'resumed' }
+  /** The guest reported its crash through the crash MSRs: P0 to P4, and its message where it gave one. */
+  | {
+      readonly kind: 'crashed';
+      readonly parameters: readonly bigint[];
+      readonly message: string | undefined;
+    };
+
+/** Tells what happens to the partition as a whole. */
+export interface PartitionEvents {
+  /** Whether VPs and time stand still. */
+  readonly paused: boolean;
+  /** `listener` is called on the partition's thread; the result takes it away. */
+  listen(listener: (event: PartitionEvent) => void): () => void;
+}
+
 /** What the board and devices may do to their partition as a whole. */
 export interface PartitionControl {
   /** Asserts an interrupt at the local APICs. A level-triggered one stays until its EOI is reported. */
@@ -102,6 +122,9 @@ export const DMA: Token<DmaRemapping> = token<DmaRemapping>('@kensho/core:DmaRem
 export const PORTS: Token<PartitionPorts> = token<PartitionPorts>('@kensho/core:PartitionPorts');
 export const PARTITION_CONTROL: Token<PartitionControl> = token<PartitionControl>(
   '@kensho/core:PartitionControl',
+);
+export const PARTITION_EVENTS: Token<PartitionEvents> = token<PartitionEvents>(
+  '@kensho/core:PartitionEvents',
 );
 export const PROCESSOR_ENGINE: Token<ProcessorEngine> = token<ProcessorEngine>(
   '@kensho/core:ProcessorEngine',
