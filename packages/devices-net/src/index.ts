@@ -1,1 +1,3 @@
+export * from './backend/network.ts';
 export * from './backend/port.ts';
+export * from './plugin.ts';
