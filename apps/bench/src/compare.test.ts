@@ -45,8 +45,8 @@ describe('compare', () => {
 
   it('refuses other settings and other images, naming them', () => {
     const run = noisy(1, 1);
-    expect(() => compareStorageReports(run, noisy(1, 1, { blockBytes: 8192 }))).toThrow(
-      /blockBytes: 4096 \/ 8192/,
+    expect(() => compareStorageReports(run, noisy(1, 1, { blockBytes: [8192] }))).toThrow(
+      /jobs: .*seq-read 4k x32.* \/ .*seq-read 8k x32/,
     );
     const other = { ...run, image: { ...run.image, sha256: 'cd'.repeat(32) } };
     expect(() => compareStorageReports(run, other)).toThrow(/image/);
@@ -72,7 +72,7 @@ describe('reports', () => {
     ['{', /a.json is not JSON/],
     ['null', /not a report/],
     ['{"schema":"kensho.bench.storage/9"}', /of kensho.bench.storage\/9/],
-    ['{"schema":"kensho.bench.storage/1","samples":[]}', /no samples/],
+    ['{"schema":"kensho.bench.storage/2","samples":[]}', /no samples/],
   ])('are refused where they are none: %s', (text, message) => {
     expect(() => parseStorageReport(text, 'a.json')).toThrow(message);
   });

@@ -1,5 +1,5 @@
 import { KenshoError } from '@kensho/core';
-import type { BenchPath, Workload } from './options.ts';
+import { type BenchPath, type Job, jobName } from './options.ts';
 import type { Sample, StorageReport } from './results.ts';
 import { type Estimate, ratioEstimate } from './stats/estimate.ts';
 import { seededRandom } from './stats/random.ts';
@@ -7,7 +7,7 @@ import { leastRankSumP, rankSumTest } from './stats/rank-sum.ts';
 import { cpuNsPerOperation, operationsPerSecond } from './summary.ts';
 
 /** Names the shape of {@link StorageComparison}. */
-export const STORAGE_COMPARISON_SCHEMA = 'kensho.bench.compare/1';
+export const STORAGE_COMPARISON_SCHEMA = 'kensho.bench.compare/2';
 
 /** A difference is called one where chance alone would show it less often than this. */
 const SIGNIFICANCE = 0.05;
@@ -28,9 +28,9 @@ const METRICS: Readonly<Record<Metric, { better: 'more' | 'less'; of(sample: Sam
  */
 export type Verdict = 'better' | 'worse' | 'same' | 'too-few';
 
-/** One metric of one workload on one path in both runs. */
+/** One metric of one job on one path in both runs. */
 export interface Comparison {
-  readonly workload: Workload;
+  readonly job: Job;
   readonly path: BenchPath;
   readonly metric: Metric;
   readonly samplesA: number;
@@ -60,11 +60,11 @@ export interface StorageComparison {
 export function compareStorageReports(a: StorageReport, b: StorageReport): StorageComparison {
   checkSettings(a, b);
   const random = seededRandom(a.settings.seed);
-  const { workloads, paths } = a.settings;
-  const comparisons = workloads.flatMap((workload) =>
+  const { jobs, paths } = a.settings;
+  const comparisons = jobs.flatMap((job) =>
     paths.flatMap((path) => {
       const own = ({ samples }: StorageReport) =>
-        samples.filter((sample) => sample.workload === workload && sample.path === path);
+        samples.filter((sample) => jobName(sample.job) === jobName(job) && sample.path === path);
       return (Object.keys(METRICS) as Metric[]).map((metric): Comparison => {
         const { better, of } = METRICS[metric];
         const valuesA = own(a).map(of);
@@ -75,7 +75,7 @@ export function compareStorageReports(a: StorageReport, b: StorageReport): Stora
         if (leastRankSumP(valuesA.length, valuesB.length) >= SIGNIFICANCE) verdict = 'too-few';
         else if (p < SIGNIFICANCE) verdict = ratio.value > 1 === (better === 'more') ? 'better' : 'worse';
         return {
-          workload,
+          job,
           path,
           metric,
           samplesA: valuesA.length,
@@ -99,9 +99,11 @@ export function compareStorageReports(a: StorageReport, b: StorageReport): Stora
 
 function checkSettings(a: StorageReport, b: StorageReport): void {
   // More runs are more samples, not another experiment; the seed only chooses which blocks.
-  const { runs: _runsA, seed: _seedA, ...settingsA } = a.settings;
-  const { runs: _runsB, seed: _seedB, ...settingsB } = b.settings;
+  const { runs: _runsA, seed: _seedA, jobs: jobsA, ...settingsA } = a.settings;
+  const { runs: _runsB, seed: _seedB, jobs: jobsB, ...settingsB } = b.settings;
+  const names = (jobs: readonly Job[]) => ({ jobs: jobs.map(jobName).join(', ') });
   const found = [
+    ...differences(names(jobsA), names(jobsB)),
     ...differences(settingsA, settingsB),
     ...differences(
       { image: a.image.sha256, format: a.image.format },

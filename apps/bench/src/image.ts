@@ -11,7 +11,7 @@ import {
   spanOf,
 } from './options.ts';
 import type { ImageFacts } from './results.ts';
-import { hashSpan } from './sample.ts';
+import { hashSpan } from './span.ts';
 
 /** The image that samples run on, and how to be rid of what was made for it. */
 export interface BenchImage {

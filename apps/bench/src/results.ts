@@ -1,12 +1,12 @@
 import { type CounterSnapshot, KenshoError } from '@kensho/core';
 import type { Environment } from './environment.ts';
-import type { BenchPath, Settings, Workload } from './options.ts';
+import type { BenchPath, Job, Settings } from './options.ts';
 import type { PerOperation } from './per-operation.ts';
 import type { Projection } from './projection.ts';
 import type { Estimate } from './stats/estimate.ts';
 
 /** Names the shape of {@link StorageReport}; a change that readers must know of changes the number. */
-export const STORAGE_REPORT_SCHEMA = 'kensho.bench.storage/1';
+export const STORAGE_REPORT_SCHEMA = 'kensho.bench.storage/2';
 
 /** What the guest saw of its requests, by its own clock; all in nanoseconds. */
 export interface Latency {
@@ -29,10 +29,10 @@ export interface Verification {
   readonly writtenSha256?: string;
 }
 
-/** One process, one path, one workload. */
+/** One job on one path, once. */
 export interface Sample {
   readonly path: BenchPath;
-  readonly workload: Workload;
+  readonly job: Job;
   /** Counts from 0; the samples of one run on both paths are a pair. */
   readonly run: number;
   /** Place in the order in which samples were taken. */
@@ -47,10 +47,10 @@ export interface Sample {
   readonly verification: Verification;
 }
 
-/** One workload on one path. */
+/** One job on one path. */
 export interface Figures {
   readonly path: BenchPath;
-  readonly workload: Workload;
+  readonly job: Job;
   readonly samples: number;
   readonly throughputBytesPerSecond: Estimate;
   readonly operationsPerSecond: Estimate;
@@ -64,9 +64,9 @@ export interface Figures {
   readonly projection: Projection;
 }
 
-/** One workload, enlightened over emulated; the measured ones are medians over pairs. */
+/** One job, enlightened over emulated; the measured ones are medians over pairs. */
 export interface Ratio {
-  readonly workload: Workload;
+  readonly job: Job;
   readonly throughput: Estimate;
   readonly latencyP50: Estimate;
   readonly latencyP99: Estimate;

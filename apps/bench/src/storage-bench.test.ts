@@ -23,8 +23,8 @@ function run(options: StorageBenchOptions): Promise<StorageReport> {
 describe('storage benchmark', () => {
   it('needs few hypercalls and interrupts on the enlightened path', { timeout: 60_000 }, async () => {
     const [alone, many] = await Promise.all([
-      run({ paths: ['enlightened'], workloads: ['rand-read'], depth: 1 }),
-      run({ paths: ['enlightened'], workloads: ['rand-read'], depth: 32 }),
+      run({ paths: ['enlightened'], workloads: ['rand-read'], depths: [1] }),
+      run({ paths: ['enlightened'], workloads: ['rand-read'], depths: [32] }),
     ]);
     const at1 = alone.figures[0].perOperation;
     expect(at1.hypercallsTotal).toBeLessThanOrEqual(1);
@@ -39,13 +39,13 @@ describe('storage benchmark', () => {
   });
 
   it('verifies reads and writes over both paths', { timeout: 60_000 }, async () => {
-    const report = await run({ workloads: ['seq-read', 'rand-write'], depth: 8 });
+    const report = await run({ workloads: ['seq-read', 'rand-write'], depths: [8] });
     expect(report.verified).toBe(true);
     expect(report.samples).toHaveLength(4);
-    for (const { path: taken, workload, verification, operations, counters } of report.samples) {
+    for (const { path: taken, job, verification, operations, counters } of report.samples) {
       expect(verification.imageSha256).toBe(report.image.sha256);
       expect(operations).toBeGreaterThan(0);
-      if (workload === 'rand-write') {
+      if (job.workload === 'rand-write') {
         expect(verification.checkedBlocks).toBeGreaterThan(0);
         expect(verification.writtenSha256).not.toBe(report.image.sha256);
       }
@@ -65,7 +65,7 @@ describe('storage benchmark', () => {
       image,
       paths: ['emulated'],
       workloads: ['seq-write'],
-      depth: 4,
+      depths: [4],
       memory: false,
     });
     expect(report.image).toMatchObject({ name: 'disk.vhdx', format: 'vhdx', generated: false });

@@ -1,15 +1,10 @@
 import os from 'node:os';
 import { currentEnvironment } from './environment.ts';
 import { openBenchImage } from './image.ts';
-import {
-  type BenchPath,
-  type Settings,
-  type StorageBenchOptions,
-  settingsOf,
-  type Workload,
-} from './options.ts';
+import { measureInProcess } from './measurement-runner.ts';
+import { type BenchPath, type Settings, type StorageBenchOptions, settingsOf } from './options.ts';
+import type { MeasurementRequest } from './request.ts';
 import { type Sample, STORAGE_REPORT_SCHEMA, type StorageReport } from './results.ts';
-import { takeSampleInProcess } from './sample-runner.ts';
 import { summarise } from './summary.ts';
 
 /** How far a run has come. */
@@ -17,7 +12,7 @@ export interface BenchProgress {
   readonly done: number;
   readonly total: number;
   /** What is measured now; undefined at the end. */
-  readonly now: { readonly path: BenchPath; readonly workload: Workload; readonly run: number } | undefined;
+  readonly now: { readonly path: BenchPath; readonly run: number; readonly what: string } | undefined;
 }
 
 /** Who is told, and who can end it. */
@@ -29,7 +24,7 @@ export interface BenchControl {
 }
 
 /**
- * Runs the storage benchmark: one new process for each sample, the two paths in turns.
+ * Runs the storage benchmark: one new process for each guest, the two paths in turns.
  *
  * Throws KenshoError: INVALID_OPTION, NO_IMAGE and what opening it throws, SAMPLE_FAILED, VERIFICATION_FAILED,
  * IMAGE_CHANGED; and the signal's reason where that aborts.
@@ -42,30 +37,33 @@ export async function runStorageBench(
   const began = new Date();
   const [loadAverage] = os.loadavg();
   const signal = control.signal ?? new AbortController().signal;
-  const plan = sampleOrder(settings);
+  const plan = measurementOrder(settings);
+  const total = settings.runs * settings.paths.length * settings.jobs.length;
   const image = await openBenchImage(options, settings);
   const samples: Sample[] = [];
   try {
-    for (const [order, now] of plan.entries()) {
-      control.onProgress?.({ done: order, total: plan.length, now });
-      const { blockBytes, depth, seconds, memory, seed } = settings;
-      const request = {
-        ...now,
-        order,
+    for (const { path, run, jobs } of plan) {
+      const { guest, seconds, memory, seed } = settings;
+      const order = samples.length;
+      const tell = (what: string) => control.onProgress?.({ done: order, total, now: { path, run, what } });
+      const request: MeasurementRequest = {
+        guest,
         imagePath: image.path,
         imageFormat: image.facts.format,
         imageSha256: image.facts.sha256,
         spanBytes: image.spanBytes,
-        blockBytes,
-        depth,
+        path,
+        jobs,
+        run,
+        order,
         seconds,
         memory,
         seed,
       };
-      samples.push(await takeSampleInProcess(request, signal));
+      samples.push(...(await measureInProcess(request, signal, tell)));
     }
     image.checkUnchanged();
-    control.onProgress?.({ done: plan.length, total: plan.length, now: undefined });
+    control.onProgress?.({ done: total, total, now: undefined });
   } finally {
     image.close();
   }
@@ -84,16 +82,20 @@ export async function runStorageBench(
   };
 }
 
+/** One guest's life: the path it takes, and what it measures. */
+export type Measurement = Pick<MeasurementRequest, 'path' | 'run' | 'jobs'>;
+
 /**
- * Every workload on every path in each run; which path goes first changes from pair to pair (A B, B A), so that what
- * drifts favours neither.
+ * Every job on every path in each run; which path goes first changes from pair to pair (A B, B A), so that what
+ * drifts favours neither. A kit guest starts in milliseconds and does one job; Linux does all of them in one life.
  */
-export function sampleOrder(settings: Settings): { path: BenchPath; workload: Workload; run: number }[] {
-  const order: { path: BenchPath; workload: Workload; run: number }[] = [];
-  for (let run = 0; run < settings.runs; run++) {
-    for (const [index, workload] of settings.workloads.entries()) {
-      const paths = (run + index) % 2 === 0 ? settings.paths : [...settings.paths].reverse();
-      for (const path of paths) order.push({ path, workload, run });
+export function measurementOrder({ guest, paths, jobs, runs }: Settings): Measurement[] {
+  const lives = guest === 'kit' ? jobs.map((job) => [job]) : [jobs];
+  const order: Measurement[] = [];
+  for (let run = 0; run < runs; run++) {
+    for (const [index, life] of lives.entries()) {
+      const turns = (run + index) % 2 === 0 ? paths : [...paths].reverse();
+      for (const path of turns) order.push({ path, run, jobs: life });
     }
   }
   return order;

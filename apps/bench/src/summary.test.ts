@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { jobName } from './options.ts';
 import { EXIT_COSTS, project, REFERENCE_HZ } from './projection.ts';
 import { reportOf } from './test-utils/samples.ts';
 
@@ -6,8 +7,8 @@ const report = reportOf((path, _workload, run) => (path === 'enlightened' ? 50_0
 
 describe('summary', () => {
   it('has figures for each workload on each path, and a ratio for each workload', () => {
-    expect(report.figures.map(({ workload, path }) => `${workload} ${path}`)).toHaveLength(8);
-    expect(report.ratios.map(({ workload }) => workload)).toEqual(report.settings.workloads);
+    expect(report.figures.map(({ job, path }) => `${jobName(job)} ${path}`)).toHaveLength(8);
+    expect(report.ratios.map(({ job }) => job)).toEqual(report.settings.jobs);
   });
 
   it('takes the median over runs, and the ratio pair by pair', () => {

@@ -1,6 +1,6 @@
 import type { CounterSnapshot } from '@kensho/core';
 import { MARKER_REGION } from './marker.ts';
-import type { BenchPath, Settings, Workload } from './options.ts';
+import { type BenchPath, type Job, jobName, type Settings } from './options.ts';
 import { INTERCEPT_KINDS, type InterceptKind } from './per-operation.ts';
 import { project } from './projection.ts';
 import type { Figures, Ratio, Sample } from './results.ts';
@@ -17,21 +17,21 @@ export function summarise(
   samples: readonly Sample[],
   settings: Settings,
 ): { figures: Figures[]; ratios: Ratio[] } {
-  const of = (workload: Workload, path: BenchPath) =>
+  const of = (job: Job, path: BenchPath) =>
     samples
-      .filter((sample) => sample.workload === workload && sample.path === path)
+      .filter((sample) => jobName(sample.job) === jobName(job) && sample.path === path)
       .sort((a, b) => a.run - b.run);
   const random = seededRandom(settings.seed);
-  const figures = settings.workloads.flatMap((workload) =>
+  const figures = settings.jobs.flatMap((job) =>
     settings.paths.map((path): Figures => {
-      const own = of(workload, path);
+      const own = of(job, path);
       const estimate = (measure: (sample: Sample) => number) => medianEstimate(own.map(measure), random);
       const { perOperation, projection } = countsOf(own);
       return {
         path,
-        workload,
+        job,
         samples: own.length,
-        throughputBytesPerSecond: estimate((sample) => operationsPerSecond(sample) * settings.blockBytes),
+        throughputBytesPerSecond: estimate((sample) => operationsPerSecond(sample) * job.blockBytes),
         operationsPerSecond: estimate(operationsPerSecond),
         latencyP50Ns: estimate((sample) => sample.latencyNs.p50),
         latencyP99Ns: estimate((sample) => sample.latencyNs.p99),
@@ -45,13 +45,13 @@ export function summarise(
   const bothPaths = settings.paths.includes('enlightened') && settings.paths.includes('emulated');
   const ratios = !bothPaths
     ? []
-    : settings.workloads.map((workload): Ratio => {
-        const enlightened = of(workload, 'enlightened');
-        const emulated = of(workload, 'emulated');
+    : settings.jobs.map((job): Ratio => {
+        const enlightened = of(job, 'enlightened');
+        const emulated = of(job, 'emulated');
         const ratio = (measure: (sample: Sample) => number) =>
           pairedRatioEstimate(enlightened.map(measure), emulated.map(measure), random);
         return {
-          workload,
+          job,
           throughput: ratio(operationsPerSecond),
           latencyP50: ratio((sample) => sample.latencyNs.p50),
           latencyP99: ratio((sample) => sample.latencyNs.p99),

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseCount, parseNames, parsePort, parseSeconds, parseSize } from './parse.ts';
+import { parseCount, parseList, parseNames, parsePort, parseSeconds, parseSize } from './parse.ts';
 
 describe('sizes', () => {
   it.each([
@@ -36,6 +36,7 @@ describe('counts, seconds and names', () => {
     expect(parseCount('32')).toBe(32);
     expect(parseSeconds('0.25')).toBe(0.25);
     expect([parsePort('f4'), parsePort('0x3F8')]).toEqual([0xf4, 0x3f8]);
+    expect(parseList(parseSize)('4k, 1M')).toEqual([4096, 2 ** 20]);
     const parse = parseNames(['a', 'b'], 'all');
     expect(parse('all')).toEqual(['a', 'b']);
     expect(parse('b, a')).toEqual(['b', 'a']);

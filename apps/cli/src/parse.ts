@@ -48,3 +48,8 @@ export function parseNames<T extends string>(
     return names as T[];
   };
 }
+
+/** Makes a parser of comma-separated values out of one of a single value. */
+export function parseList<T>(parseOne: (text: string) => T): (text: string) => readonly T[] {
+  return (text) => text.split(',').map((part) => parseOne(part.trim()));
+}

@@ -1,4 +1,4 @@
-import type { BenchPath, Workload } from '../options.ts';
+import { type BenchPath, type Job, jobName } from '../options.ts';
 import { EXIT_COSTS, type ExitCost, PROJECTION_ASSUMPTIONS, REFERENCE_HZ } from '../projection.ts';
 import type { Figures, Sample, StorageReport } from '../results.ts';
 import { operationsPerSecond } from '../summary.ts';
@@ -32,7 +32,7 @@ function heading(report: StorageReport): string {
   const what = ratios.length > 0 ? 'enlightened and emulated' : `the ${settings.paths[0]} path`;
   return `<header>
 <h1>One disk, one guest: ${what}</h1>
-<p class="soft">${size(settings.blockBytes)} requests, ${settings.depth} in flight, on ${size(settings.spanBytes)} of
+<p class="soft">On ${size(settings.spanBytes)} of
 ${image.generated ? 'a generated image' : escapeXml(image.name)} (${escapeXml(image.format)}, ${size(image.sizeBytes)})${settings.memory ? ', held in memory' : ''}.
 Enlightened is VMBus and SCSI; emulated is a PIIX4 IDE controller.</p>
 <p><span class="good">Verified.</span> In all ${samples.length} samples the guest read what the host reads.</p>${isBusy(report) ? `\n<p class="busy">${busyNote(report)}</p>` : ''}
@@ -41,33 +41,33 @@ Enlightened is VMBus and SCSI; emulated is a PIIX4 IDE controller.</p>
 
 function cards({ ratios }: StorageReport): string {
   if (ratios.length === 0) return '';
-  const items = ratios.map(({ workload, throughput }) => {
+  const items = ratios.map(({ job, throughput }) => {
     const { value, low, high } = throughput;
     const interval = low === high ? 'one pair' : `95 % interval ${number(low)} to ${number(high)}`;
-    return `<li>${workload}<b>${number(value)}×</b><span class="soft">the throughput; ${interval}</span></li>`;
+    return `<li>${jobName(job)}<b>${number(value)}×</b><span class="soft">the throughput; ${interval}</span></li>`;
   });
   return `<ul class="cards" aria-label="Enlightened throughput over emulated">${items.join('\n')}</ul>`;
 }
 
 function charts(report: StorageReport): string {
-  const { workloads, paths } = report.settings;
-  const samplesOf = (workload: Workload, path: BenchPath) =>
-    report.samples.filter((sample) => sample.workload === workload && sample.path === path);
-  const figuresOf = (workload: Workload) => report.figures.filter((one) => one.workload === workload);
+  const { jobs, paths } = report.settings;
+  const samplesOf = (job: Job, path: BenchPath) =>
+    report.samples.filter((sample) => jobName(sample.job) === jobName(job) && sample.path === path);
+  const figuresOf = (job: Job) => report.figures.filter((one) => jobName(one.job) === jobName(job));
   const bars = (
     of: (one: Figures) => Figures['operationsPerSecond'],
     run: (one: Sample) => number,
     unit: number,
   ) =>
-    workloads.map(
-      (label): BarGroup => ({
-        label,
-        bars: figuresOf(label).map((one) => {
+    jobs.map(
+      (job): BarGroup => ({
+        label: jobName(job),
+        bars: figuresOf(job).map((one) => {
           const { value, low, high } = of(one);
           return {
             path: one.path,
             estimate: { value: value / unit, low: low / unit, high: high / unit },
-            runs: samplesOf(label, one.path).map((sample) => run(sample) / unit),
+            runs: samplesOf(job, one.path).map((sample) => run(sample) / unit),
           };
         }),
       }),
@@ -77,16 +77,16 @@ function charts(report: StorageReport): string {
     'MB/s',
     bars(
       (one) => one.throughputBytesPerSecond,
-      (sample) => operationsPerSecond(sample) * report.settings.blockBytes,
+      (sample) => operationsPerSecond(sample) * sample.job.blockBytes,
       1e6,
     ),
   );
   const latency = rangeChart(
     'Latency, p50 to p99',
     'µs',
-    workloads.map((label) => ({
-      label,
-      ranges: figuresOf(label).map(({ path, latencyP50Ns, latencyP99Ns }) => ({
+    jobs.map((job) => ({
+      label: jobName(job),
+      ranges: figuresOf(job).map(({ path, latencyP50Ns, latencyP99Ns }) => ({
         path,
         from: latencyP50Ns.value / 1e3,
         to: latencyP99Ns.value / 1e3,
@@ -96,10 +96,10 @@ function charts(report: StorageReport): string {
   const intercepts = stackedChart(
     'Intercepts per operation',
     'per operation',
-    workloads.map((label) => ({
-      label,
-      bars: figuresOf(label).map(({ path, perOperation }) => ({
-        label,
+    jobs.map((job) => ({
+      label: jobName(job),
+      bars: figuresOf(job).map(({ path, perOperation }) => ({
+        label: jobName(job),
         path,
         parts: perOperation.intercepts,
       })),
@@ -117,19 +117,19 @@ function charts(report: StorageReport): string {
 }
 
 function tables(report: StorageReport): string {
-  const { workloads, paths } = report.settings;
+  const { jobs, paths } = report.settings;
   const withRatio = report.ratios.length > 0;
   const head = ['', ...paths, ...(withRatio ? ['ratio'] : [])].map((text) => `<th scope="col">${text}</th>`);
-  const one = (workload: Workload) => {
-    const rows = rowsOf(report, workload).map(({ label, values, ratio, kind }) => {
+  const one = (job: Job) => {
+    const rows = rowsOf(report, job).map(({ label, values, ratio, kind }) => {
       const cells = [...values, ...(withRatio ? [ratio] : [])].map((text) => `<td>${escapeXml(text)}</td>`);
       return `<tr class="${kind}"><th scope="row">${escapeXml(label)}</th>${cells.join('')}</tr>`;
     });
-    return `<div class="scroll"><table><caption>${workload}</caption><thead><tr>${head.join('')}</tr></thead><tbody>${rows.join('\n')}</tbody></table></div>`;
+    return `<div class="scroll"><table><caption>${jobName(job)}</caption><thead><tr>${head.join('')}</tr></thead><tbody>${rows.join('\n')}</tbody></table></div>`;
   };
   return `<section><h2>All figures</h2>
 <p>Times are medians of ${report.settings.runs} runs with a 95 % interval in brackets; ratios are enlightened over emulated. Counts are totals over all runs per operation.</p>
-${workloads.map(one).join('\n')}</section>`;
+${jobs.map(one).join('\n')}</section>`;
 }
 
 function projection(report: StorageReport): string {
@@ -142,11 +142,11 @@ function projection(report: StorageReport): string {
   const { chart, legend } = stackedChart(
     'Projected cost of exits and interrupts',
     'µs per operation',
-    report.settings.workloads.map((label) => ({
-      label,
+    report.settings.jobs.map((job) => ({
+      label: jobName(job),
       bars: report.figures
-        .filter((one) => one.workload === label)
-        .map((one) => ({ label, path: one.path, parts: microseconds(one) })),
+        .filter((one) => jobName(one.job) === jobName(job))
+        .map((one) => ({ label: jobName(job), path: one.path, parts: microseconds(one) })),
     })),
     parts,
   );
@@ -170,7 +170,7 @@ function method({ settings }: StorageReport): string {
 <li>The guest first reads the whole span and hashes it; the host compares that with its own reading of the image. In the window every read is checked against that first reading. After writes the guest reads everything back, checks each block against what was last written to it, and the host hashes the same span of the overlay by itself. The image is never written to.</li>
 <li>After a warm-up the guest marks the window’s start and end through a port, at which the host takes the counters; all requests of the window begin and end between the marks.</li>
 <li>Time is the guest’s own, of guest code and host together: they share one thread, as a partition does here. CPU time is that of the whole process, all its threads, within the window. Both include Kensho’s software processor, and compare the paths with each other, not with other hypervisors.</li>
-<li>An IDE channel has one command at a time: of ${settings.depth} requests in flight all but one wait in the guest’s driver. Where the host answers at once, fewer are in flight than asked for, on either path; the tables say how many.</li>
+<li>An IDE channel has one command at a time: of the requests in flight all but one wait in the guest’s driver. Where the host answers at once, fewer are in flight than asked for, on either path; the tables say how many.</li>
 <li>Intervals are percentile bootstraps of the median over runs (2,000 resamples, seed ${settings.seed}); the ratio’s resamples whole pairs. With few runs an interval is about the span from the least to the greatest run.</li>
 </ul></section>`;
 }

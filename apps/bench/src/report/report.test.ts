@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { jobName } from '../options.ts';
 import { EXIT_COSTS } from '../projection.ts';
 import type { StorageReport } from '../results.ts';
 import { reportOf } from '../test-utils/samples.ts';
@@ -28,7 +29,7 @@ describe('formats', () => {
 describe('terminal table', () => {
   it('shows both paths and the ratio of every workload', () => {
     const text = renderTable(report);
-    for (const workload of report.settings.workloads) expect(text).toContain(workload);
+    for (const job of report.settings.jobs) expect(text).toContain(jobName(job));
     expect(text).toMatch(/enlightened.+emulated.+ratio/);
     expect(text).toMatch(/throughput, MB\/s.+205.+41\.0.+5\.00×/);
     expect(text).toMatch(/intercepts\/op.+1\.90.+17\.0/);

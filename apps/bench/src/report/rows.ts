@@ -1,4 +1,4 @@
-import type { Workload } from '../options.ts';
+import { type Job, jobName } from '../options.ts';
 import type { Figures, Ratio, StorageReport } from '../results.ts';
 import { estimate, number } from './format.ts';
 
@@ -13,14 +13,15 @@ export interface Row {
   readonly kind: 'time' | 'count' | 'detail' | 'projection';
 }
 
-/** All lines of one workload. */
-export function rowsOf(report: StorageReport, workload: Workload): Row[] {
+/** All lines of one job. */
+export function rowsOf(report: StorageReport, job: Job): Row[] {
+  const name = jobName(job);
   const figures = report.settings.paths.map((path) => {
-    const found = report.figures.find((one) => one.path === path && one.workload === workload);
-    if (found === undefined) throw new RangeError(`the report has no figures for ${workload}, ${path}`);
+    const found = report.figures.find((one) => one.path === path && jobName(one.job) === name);
+    if (found === undefined) throw new RangeError(`the report has no figures for ${name}, ${path}`);
     return found;
   });
-  const ratios = report.ratios.find((one) => one.workload === workload);
+  const ratios = report.ratios.find((one) => jobName(one.job) === name);
   const timed = (label: string, of: (one: Figures) => string, ratio: (one: Ratio) => string): Row => ({
     label,
     values: figures.map(of),

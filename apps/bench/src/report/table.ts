@@ -1,6 +1,7 @@
 import Table from 'cli-table3';
 import pc from 'picocolors';
 import type { Metric, StorageComparison, Verdict } from '../compare.ts';
+import { jobName } from '../options.ts';
 import type { StorageReport } from '../results.ts';
 import { busyNote, estimate, isBusy, number, size } from './format.ts';
 import { INTERCEPT_LABELS, rowsOf } from './rows.ts';
@@ -15,7 +16,7 @@ export function renderTable(report: StorageReport): string {
   const { settings, image } = report;
   const from = settings.memory ? 'the host’s memory' : 'a file of the host';
   return [
-    `${size(settings.blockBytes)} requests, ${settings.depth} in flight, on ${size(settings.spanBytes)} of ` +
+    `On ${size(settings.spanBytes)} of ` +
       `${image.generated ? 'a generated image' : image.name} (${image.format}), from ${from}`,
     figuresTable(report),
     `Medians of ${settings.runs} run${settings.runs === 1 ? '' : 's'} of ${settings.seconds} s [95 % interval]; ratio: enlightened / emulated.`,
@@ -30,16 +31,16 @@ export function renderTable(report: StorageReport): string {
 }
 
 function figuresTable(report: StorageReport): string {
-  const { paths, workloads } = report.settings;
+  const { paths, jobs } = report.settings;
   const columns = [...paths, ...(report.ratios.length > 0 ? ['ratio'] : [])];
   const table = new Table({
     ...PLAIN,
     head: ['', ...columns].map((text) => pc.bold(text)),
     colAligns: ['left', 'right', 'right', 'right'],
   });
-  for (const workload of workloads) {
-    table.push([pc.bold(pc.cyan(workload)), ...columns.map(() => '')]);
-    for (const { label, values, ratio, kind } of rowsOf(report, workload)) {
+  for (const job of jobs) {
+    table.push([pc.bold(pc.cyan(jobName(job))), ...columns.map(() => '')]);
+    for (const { label, values, ratio, kind } of rowsOf(report, job)) {
       if (kind === 'detail') continue;
       const cells = [`  ${label}`, ...values, ratio].slice(0, 1 + columns.length);
       table.push(kind === 'projection' ? cells.map(pc.dim) : cells);
@@ -54,8 +55,12 @@ function interceptsTable(report: StorageReport): string {
     head: ['', '', ...INTERCEPT_LABELS.map(([, label]) => label)].map((text) => pc.bold(text)),
     colAligns: ['left', 'left', ...INTERCEPT_LABELS.map(() => 'right' as const)],
   });
-  for (const { workload, path, perOperation } of report.figures) {
-    table.push([workload, path, ...INTERCEPT_LABELS.map(([kind]) => number(perOperation.intercepts[kind]))]);
+  for (const { job, path, perOperation } of report.figures) {
+    table.push([
+      jobName(job),
+      path,
+      ...INTERCEPT_LABELS.map(([kind]) => number(perOperation.intercepts[kind])),
+    ]);
   }
   return table.toString();
 }
@@ -77,12 +82,12 @@ const METRIC_LABELS: Readonly<Record<Metric, string>> = {
 export function renderComparison(comparison: StorageComparison): string {
   const table = new Table({
     ...PLAIN,
-    head: ['workload', 'path', 'metric', 'B / A', 'p', 'verdict'].map((text) => pc.bold(text)),
+    head: ['job', 'path', 'metric', 'B / A', 'p', 'verdict'].map((text) => pc.bold(text)),
     colAligns: ['left', 'left', 'left', 'right', 'right', 'left'],
   });
-  for (const { workload, path, metric, ratio, p, verdict } of comparison.comparisons) {
+  for (const { job, path, metric, ratio, p, verdict } of comparison.comparisons) {
     const cells = [
-      workload,
+      jobName(job),
       path,
       METRIC_LABELS[metric],
       estimate(ratio, 1, '×'),

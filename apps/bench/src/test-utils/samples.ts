@@ -1,6 +1,6 @@
 import type { CounterSnapshot } from '@kensho/core';
 import { currentEnvironment } from '../environment.ts';
-import { type BenchPath, type StorageBenchOptions, settingsOf, type Workload } from '../options.ts';
+import { type BenchPath, type Job, type StorageBenchOptions, settingsOf } from '../options.ts';
 import { type Sample, STORAGE_REPORT_SCHEMA, type StorageReport } from '../results.ts';
 import { summarise } from '../summary.ts';
 
@@ -28,10 +28,10 @@ const COUNTERS: Record<BenchPath, CounterSnapshot> = {
 };
 
 /** A made-up sample of 1,000 operations; `speed` is in operations per second. */
-export function sampleOf(path: BenchPath, workload: Workload, run: number, speed: number): Sample {
+export function sampleOf(path: BenchPath, job: Job, run: number, speed: number): Sample {
   return {
     path,
-    workload,
+    job,
     run,
     order: run,
     operations: 1000,
@@ -45,15 +45,13 @@ export function sampleOf(path: BenchPath, workload: Workload, run: number, speed
 
 /** A made-up report: `speed` gives operations per second for each sample. */
 export function reportOf(
-  speed: (path: BenchPath, workload: Workload, run: number) => number,
+  speed: (path: BenchPath, job: Job, run: number) => number,
   options: StorageBenchOptions = {},
 ): StorageReport {
   const settings = settingsOf(options);
-  const samples = settings.workloads.flatMap((workload) =>
+  const samples = settings.jobs.flatMap((job) =>
     settings.paths.flatMap((path) =>
-      Array.from({ length: settings.runs }, (_, run) =>
-        sampleOf(path, workload, run, speed(path, workload, run)),
-      ),
+      Array.from({ length: settings.runs }, (_, run) => sampleOf(path, job, run, speed(path, job, run))),
     ),
   );
   return {

@@ -17,7 +17,7 @@ import {
 import type { Command } from 'commander';
 import { type CommandContext, printJson } from '../context.ts';
 import { checkFolder, makeFolder, writeWhole } from '../files.ts';
-import { parseCount, parseNames, parseSeconds, parseSize } from '../parse.ts';
+import { parseCount, parseList, parseNames, parseSeconds, parseSize } from '../parse.ts';
 import { Progress } from '../progress.ts';
 
 interface StorageFlags {
@@ -25,8 +25,8 @@ interface StorageFlags {
   format?: string;
   path?: readonly BenchPath[];
   workload?: readonly Workload[];
-  block?: number;
-  depth?: number;
+  block?: readonly number[];
+  depth?: readonly number[];
   seconds?: number;
   runs?: number;
   span?: number;
@@ -61,10 +61,10 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
       `${WORKLOADS.join(', ')} or all, with commas between (default: all)`,
       parseNames(WORKLOADS, 'all'),
     )
-    .option('--block <size>', 'size of a request, 512 to 1M (default: 4k)', parseSize)
-    .option('--depth <n>', 'requests in flight, 1 to 256 (default: 32)', parseCount)
+    .option('--block <sizes>', 'sizes of a request, 512 to 1M (default: 4k)', parseList(parseSize))
+    .option('--depth <counts>', 'requests in flight, 1 to 256 (default: 32)', parseList(parseCount))
     .option('--seconds <n>', 'length of a sample by the guest’s clock (default: 0.5)', parseSeconds)
-    .option('--runs <n>', 'samples of each workload on each path (default: 5)', parseCount)
+    .option('--runs <n>', 'samples of each job on each path (default: 5)', parseCount)
     .option(
       '--span <size>',
       'part of the disk, from its start, that is used (default: 64M or the disk)',
@@ -107,7 +107,7 @@ async function storage(flags: StorageFlags, context: CommandContext): Promise<vo
         paths: flags.path,
         workloads: flags.workload,
         blockBytes: flags.block,
-        depth: flags.depth,
+        depths: flags.depth,
         seconds: flags.seconds,
         runs: flags.runs,
         spanBytes: flags.span,
@@ -135,7 +135,7 @@ async function storage(flags: StorageFlags, context: CommandContext): Promise<vo
 
 function progressLine({ done, total, now }: BenchProgress): string {
   if (now === undefined) return `${done}/${total} samples taken`;
-  return `${String(done + 1).padStart(String(total).length)}/${total} ${now.workload}, ${now.path}, run ${now.run + 1}`;
+  return `${String(done + 1).padStart(String(total).length)}/${total} ${now.what}, ${now.path}, run ${now.run + 1}`;
 }
 
 function readReport(file: string): StorageReport {

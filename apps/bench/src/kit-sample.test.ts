@@ -1,8 +1,9 @@
 import { createRamDisk, type Disk } from '@kensho/devices-storage';
 import { describe, expect, it } from 'vitest';
+import { takeKitSample } from './kit-sample.ts';
 import { type BenchPath, PATHS, type Workload } from './options.ts';
 import type { Sample } from './results.ts';
-import { hashSpan, takeSampleOn } from './sample.ts';
+import { hashSpan } from './span.ts';
 
 const SPAN_BYTES = 256 * 1024;
 const BLOCK_BYTES = 4096;
@@ -39,21 +40,19 @@ async function sampleOn(
   path: BenchPath,
   imageSha256?: string,
 ): Promise<Sample> {
-  return takeSampleOn(disk, {
-    imagePath: '',
-    imageFormat: 'raw',
-    imageSha256: imageSha256 ?? (await hashSpan(disk, SPAN_BYTES)),
-    spanBytes: SPAN_BYTES,
-    path,
-    workload,
-    run: 0,
-    order: 0,
-    blockBytes: BLOCK_BYTES,
-    depth: 4,
-    seconds: 0.02,
-    memory: true,
-    seed: 1,
-  });
+  return takeKitSample(
+    disk,
+    {
+      imageSha256: imageSha256 ?? (await hashSpan(disk, SPAN_BYTES)),
+      spanBytes: SPAN_BYTES,
+      path,
+      run: 0,
+      order: 0,
+      seconds: 0.02,
+      seed: 1,
+    },
+    { workload, blockBytes: BLOCK_BYTES, depth: 4 },
+  );
 }
 
 const sizeOf = (views: readonly Uint8Array[]) => views.reduce((sum, view) => sum + view.length, 0);

@@ -1,22 +1,24 @@
 import process from 'node:process';
 import { KenshoError } from '@kensho/core';
+import { measure } from './measurement.ts';
+import type { MeasurementRequest } from './request.ts';
 import type { Sample } from './results.ts';
-import { type SampleRequest, takeSample } from './sample.ts';
 
-/** What the process that takes a sample answers with. */
-export type SampleAnswer =
-  | { readonly sample: Sample }
+/** What the process that takes samples says: how far it is, then one answer. */
+export type MeasurementMessage =
+  | { readonly now: string }
+  | { readonly samples: readonly Sample[] }
   | { readonly error: { readonly code: string; readonly message: string } };
 
-function answer(message: SampleAnswer): void {
+function answer(message: MeasurementMessage): void {
   process.send?.(message, () => process.disconnect());
 }
 
 // Started with an IPC channel, asked once, gone with the channel.
 process.once('disconnect', () => process.exit());
-process.once('message', (request: SampleRequest) => {
-  takeSample(request).then(
-    (sample) => answer({ sample }),
+process.once('message', (request: MeasurementRequest) => {
+  measure(request, (now) => process.send?.({ now })).then(
+    (samples) => answer({ samples }),
     (error: unknown) => {
       const code = error instanceof KenshoError ? error.code : 'SAMPLE_FAILED';
       const message =

@@ -1,0 +1,85 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import path from 'node:path';
+import { KenshoError } from '@kensho/core';
+import type { MeasurementMessage } from './measurement-process.ts';
+import { jobName } from './options.ts';
+import type { MeasurementRequest } from './request.ts';
+import type { Sample } from './results.ts';
+
+/** The entry has this file's ending: sources run as they are, builds as built. */
+const ENTRY = path.join(import.meta.dirname, `measurement-process${path.extname(import.meta.filename)}`);
+/** Beside the windows: start, sweeps over the span, and a slow machine. */
+const PATIENCE_SECONDS = { kit: 60, linux: 300 };
+const SLOWEST_SWEEP_BYTES_PER_SECOND = 2e6;
+
+/**
+ * Takes samples in a process of its own, so that no guest finds a heap, a compiler state or a cache that another
+ * left. Throws what {@link MeasurementRequest}'s process reports, KenshoError SAMPLE_FAILED where it dies or does not
+ * end, and the signal's reason where that aborts.
+ *
+ * @param onProgress - told what the guest does now
+ */
+export async function measureInProcess(
+  request: MeasurementRequest,
+  signal: AbortSignal,
+  onProgress: (now: string) => void,
+): Promise<readonly Sample[]> {
+  signal.throwIfAborted();
+  const child = fork(ENTRY, [], {
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
+  const { guest, jobs, seconds, spanBytes } = request;
+  const patienceMs =
+    1000 *
+    (PATIENCE_SECONDS[guest] + jobs.length * 2 * seconds + (4 * spanBytes) / SLOWEST_SWEEP_BYTES_PER_SECOND);
+  const kill = () => child.kill('SIGKILL');
+  signal.addEventListener('abort', kill);
+  const watchdog = setTimeout(kill, patienceMs);
+  try {
+    const answer = await conversation(child, request, onProgress);
+    signal.throwIfAborted();
+    if ('samples' in answer) return answer.samples;
+    throw new KenshoError(answer.error.code, answer.error.message);
+  } finally {
+    clearTimeout(watchdog);
+    signal.removeEventListener('abort', kill);
+    kill();
+  }
+}
+
+type Answer = Exclude<MeasurementMessage, { now: string }>;
+
+function conversation(
+  child: ChildProcess,
+  request: MeasurementRequest,
+  onProgress: (now: string) => void,
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    let answer: Answer | undefined;
+    let complaint = '';
+    const failed = (how: string) => {
+      const tail = complaint.trim().split('\n').slice(-3).join(' ');
+      const what = request.jobs.length === 1 ? jobName(request.jobs[0]) : `${request.guest} guest`;
+      return new KenshoError(
+        'SAMPLE_FAILED',
+        `${what}, ${request.path}: the sample's process ${how}${tail === '' ? '' : `: ${tail}`}`,
+      );
+    };
+    child.stderr?.on('data', (data: Buffer) => {
+      complaint = (complaint + data.toString()).slice(-4096);
+    });
+    child.once('error', (error) => reject(failed(`did not start (${error.message})`)));
+    child.on('message', (message: MeasurementMessage) => {
+      if ('now' in message) onProgress(message.now);
+      else answer = message;
+    });
+    child.once('close', (code, by) => {
+      if (answer !== undefined) resolve(answer);
+      else if (by === 'SIGKILL')
+        resolve({ error: { code: 'SAMPLE_FAILED', message: failed('did not end in time').message } });
+      else reject(failed(`ended without an answer (${by ?? `exit code ${code}`})`));
+    });
+    child.send(request);
+  });
+}
