@@ -4,13 +4,22 @@ import {
   createHost,
   type HostedPartition,
   type Logger,
+  RealClock,
+  VirtualClock,
 } from '@kensho/core';
+import { DISK_FORMATS } from '@kensho/devices-storage';
+import { type DiskRequest, type OpenDisks, openDisks } from './disks.ts';
 import { explainEnd, type RunEnd, registerDump } from './guest-end.ts';
 import { MACHINE_PLUGINS, type MachineOptions, machineConfig } from './machine.ts';
+import { type LoadedPlugins, reachable } from './plugins.ts';
 
 /** A machine, and what is done with it while it runs. */
 export interface KernelRun {
   readonly machine: MachineOptions;
+  /** @default none */
+  readonly disks?: readonly DiskRequest[];
+  /** Of third parties. @default none */
+  readonly plugins?: LoadedPlugins;
   /** Of the host's time, from the kernel's entry on. @default for ever */
   readonly timeoutSeconds?: number;
   /** Ends the run: as its reason says where that is an {@link Ended}, else by throwing the reason. */
@@ -47,14 +56,25 @@ export class Ended extends Error {
 /** Makes a machine, boots a kernel on it, and takes everything away again when it has ended. */
 export async function runKernel({
   machine,
+  disks = [],
+  plugins = { plugins: [], devices: [] },
   timeoutSeconds,
   signal,
   onLoaded,
   logger,
 }: KernelRun): Promise<RunReport> {
-  const host = await createHost({ plugins: MACHINE_PLUGINS, logger });
+  const host = await createHost({ plugins: [...MACHINE_PLUGINS, ...plugins.plugins], logger });
+  let media: OpenDisks | undefined;
   try {
-    const partition = await host.createPartition(machineConfig(machine));
+    const { integration } = machine;
+    media = await openDisks(disks, {
+      integration,
+      formats: host.contributions.all(DISK_FORMATS),
+      clock: machine.clock === 'virtual' ? new VirtualClock() : new RealClock(),
+    });
+    const added = reachable(plugins.devices, host.contributions, integration);
+    const devices = [...(machine.devices ?? []), ...media.devices, ...added];
+    const partition = await host.createPartition(machineConfig({ ...machine, devices }));
     onLoaded?.(partition);
     const startMs = performance.now();
     const end = await runUntil(partition, signal, timeoutSeconds);
@@ -70,6 +90,7 @@ export async function runKernel({
     };
   } finally {
     await host.close();
+    await media?.close();
   }
 }
 

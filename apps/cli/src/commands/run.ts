@@ -5,9 +5,11 @@ import { type Command, Option } from 'commander';
 import { ESCAPE_KEY_HELP } from '../console/escape-keys.ts';
 import { StreamConsole, type StreamConsoleOptions } from '../console/stream-console.ts';
 import { type CommandContext, printJson } from '../context.ts';
+import { DISK_SYNTAX, type DiskRequest, parseDisk } from '../disks.ts';
 import { UsageError } from '../exit.ts';
 import { explainEnd } from '../guest-end.ts';
 import { parseCount, parsePort, parseSeconds, parseSize } from '../parse.ts';
+import { loadPlugins } from '../plugins.ts';
 import { Ended, type RunReport, runKernel } from '../run-kernel.ts';
 
 const DEFAULT_MEMORY = '512M';
@@ -16,6 +18,8 @@ interface RunFlags {
   kernel: string;
   initrd?: string;
   cmdline: string;
+  disk: readonly DiskRequest[];
+  plugin: readonly string[];
   memory: number;
   vps: number;
   serial: string;
@@ -46,6 +50,19 @@ export function addRunCommand(program: Command, context: CommandContext): void {
     .option('--initrd <file>', 'initial RAM disk; for Multiboot the first module')
     .option('--cmdline <text>', 'the kernel’s command line, as in "console=ttyS0"', '')
     .addOption(
+      new Option('--disk <disk>', `a disk or, from an ISO image, a DVD; ${DISK_SYNTAX}; may be repeated`)
+        .argParser((text, disks: readonly DiskRequest[]) => [...disks, parseDisk(text)])
+        .default([], 'none'),
+    )
+    .addOption(
+      new Option(
+        '--plugin <module>',
+        'a file or a package of a third party: its plugins, and the devices that it exports; may be repeated',
+      )
+        .argParser((module, modules: readonly string[]) => [...modules, module])
+        .default([], 'none'),
+    )
+    .addOption(
       new Option('--memory <size>', 'RAM')
         .argParser(parseSize)
         .default(parseSize(DEFAULT_MEMORY), DEFAULT_MEMORY),
@@ -70,6 +87,12 @@ export function addRunCommand(program: Command, context: CommandContext): void {
     .addHelpText(
       'after',
       [
+        '',
+        'Of a disk:',
+        '  format=ID  raw, vhd, vhdx, iso or what a plugin brings (default: recognised)',
+        '  bus=BUS    scsi, the enlightened path (default), or ide, the emulated one (default with --no-integration)',
+        '  ro         the guest may not write to it',
+        '  overlay    the image stays as it is: what the guest writes is gone after the run',
         '',
         'On a terminal:',
         ...ESCAPE_KEY_HELP.map((line) => `  ${line}`),
@@ -112,6 +135,8 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
         devices: flags.testDevice ? [{ kind: 'kernel-test', id: 'kernel-test' }] : [],
         guest: { kernel: flags.kernel, initrd: flags.initrd, commandLine: flags.cmdline },
       },
+      disks: flags.disk,
+      plugins: await loadPlugins(flags.plugin),
       timeoutSeconds: flags.timeout,
       signal: AbortSignal.any([stop.signal, context.signal]),
       onLoaded(loaded) {
