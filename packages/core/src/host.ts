@@ -300,6 +300,14 @@ export class HostedPartition {
   }
 
   /**
+   * Profiles the guest: calls back each time so many instructions have retired, naming the VP that retired the last of
+   * them; VP_REGISTERS says where it is. One at a time; undefined ends it.
+   */
+  sample(everyInstructions: number, onSample: ((vpIndex: number) => void) | undefined): void {
+    this.#partition.runner.sample(everyInstructions, onSample);
+  }
+
+  /**
    * Adds a device, also while the guest runs; one that does not start is taken away again. Throws KenshoError for what
    * its kind refuses, DUPLICATE_DEVICE and PARTITION_CLOSED.
    */

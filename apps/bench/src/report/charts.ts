@@ -25,7 +25,7 @@ export interface StackedBar {
 }
 
 const WIDTH = 720;
-const LEFT = 176;
+const LEFT = 228;
 const RIGHT = 76;
 const TOP = 8;
 const BOTTOM = 30;

@@ -74,6 +74,24 @@ describe('with a virtual clock', () => {
     expect(counters.counter('run.instructions').value).toBe(5000);
   });
 
+  it('is sampled each time so many instructions retired, whatever ends the slices', async () => {
+    const clock = new VirtualClock();
+    const { runner, timers } = machine(clock, [
+      function* () {
+        yield 5000;
+      },
+    ]);
+    timers.at(300, () => {});
+    const samples: [vpIndex: number, ns: number][] = [];
+    runner.sample(1500, (vpIndex) => samples.push([vpIndex, clock.nowNs()]));
+    await runner.run();
+    expect(samples).toEqual([
+      [0, 3000],
+      [0, 6000],
+      [0, 9000],
+    ]);
+  });
+
   it('a deadline that an intercept sets ends the slice in time', async () => {
     const clock = new VirtualClock();
     let firedNs = 0;

@@ -42,6 +42,13 @@ const ROUNDS_OF_FULL_SLICE = 4;
 /** Deadlines that idle VPs may skip to in a row without one of them waking, before skipping takes the time it spans. */
 const FRUITLESS_SKIPS = 1000;
 
+/** Whom to tell where the guest is, and after how many instructions next. */
+interface Sampler {
+  readonly everyInstructions: number;
+  readonly onSample: (vpIndex: number) => void;
+  left: number;
+}
+
 /** Host timers are no finer than this, and a longer delay than the second overflows them. */
 const TIMER_GRAIN_MS = 1;
 const TIMER_MAX_MS = 0x7fffffff;
@@ -88,6 +95,7 @@ export class PartitionRunner {
   #halted = 0;
   #rounds = 0;
   #skips = 0;
+  #sampler: Sampler | undefined;
 
   constructor(options: PartitionRunnerOptions) {
     const { timers, counters } = options;
@@ -171,6 +179,15 @@ export class PartitionRunner {
       this.#rested?.resolve();
       ended.resolve();
     }
+  }
+
+  /**
+   * Calls back each time so many instructions have retired, all VPs together, between two instructions of the VP that
+   * is named: its registers say where the guest is. One at a time; undefined ends it.
+   */
+  sample(everyInstructions: number, onSample: ((vpIndex: number) => void) | undefined): void {
+    assert(everyInstructions >= 1, 'samples are at least one instruction apart');
+    this.#sampler = onSample && { everyInstructions, onSample, left: everyInstructions };
   }
 
   /** Ends the run after the current slice; the first end given is the one that counts. */
@@ -278,7 +295,8 @@ export class PartitionRunner {
     this.#slices.value++;
     this.#retiredBefore = processor.instructionsRetired;
     this.#current = vp;
-    let budget = this.#sliceInstructions;
+    const sampler = this.#sampler;
+    let budget = sampler ? Math.min(sampler.left, this.#sliceInstructions) : this.#sliceInstructions;
     if (this.#clock !== undefined) {
       const nowNs = this.#clock.nowNs();
       this.#deadlineNs = nowNs + budget * this.#nsPerInstruction;
@@ -299,6 +317,13 @@ export class PartitionRunner {
     }
     const instructions = processor.instructionsRetired - this.#retiredBefore;
     this.#instructions.value += instructions;
+    if (sampler) {
+      sampler.left -= instructions;
+      if (sampler.left <= 0) {
+        sampler.left = sampler.everyInstructions;
+        sampler.onSample(vp.index);
+      }
+    }
     if (instructions >= this.#sliceInstructions) {
       this.#rounds += ROUNDS_OF_FULL_SLICE;
     }
