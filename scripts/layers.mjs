@@ -22,6 +22,7 @@ const layers = {
   '@kensho/integration-services': 2,
   '@kensho/guest-linux': 2,
   '@kensho/guest-kit': 2,
+  '@kensho/machine': 3,
   '@kensho/testkit': 3,
 };
 

@@ -1,6 +1,6 @@
 import type { SerialBackend, SerialLine } from '@kensho/chipset';
+import type { MachineOptions } from '@kensho/machine';
 import { describe, expect, it } from 'vitest';
-import type { MachineOptions } from './machine.ts';
 import { Ended, type KernelRun, runKernel } from './run-kernel.ts';
 import { LONG_MODE_KERNEL, MULTIBOOT_KERNEL } from './test-utils/test-kernels.ts';
 

@@ -8,9 +8,10 @@ import {
   VirtualClock,
 } from '@kensho/core';
 import { DISK_FORMATS } from '@kensho/devices-storage';
+import { MACHINE_PLUGINS, type MachineOptions, machineConfig } from '@kensho/machine';
+import { kernelTestPlugin } from '@kensho/testkit';
 import { type DiskRequest, type OpenDisks, openDisks } from './disks.ts';
 import { explainEnd, type RunEnd, registerDump } from './guest-end.ts';
-import { MACHINE_PLUGINS, type MachineOptions, machineConfig } from './machine.ts';
 import { type LoadedPlugins, reachable } from './plugins.ts';
 
 /** A machine, and what is done with it while it runs. */
@@ -63,7 +64,10 @@ export async function runKernel({
   onLoaded,
   logger,
 }: KernelRun): Promise<RunReport> {
-  const host = await createHost({ plugins: [...MACHINE_PLUGINS, ...plugins.plugins], logger });
+  const host = await createHost({
+    plugins: [...MACHINE_PLUGINS, kernelTestPlugin, ...plugins.plugins],
+    logger,
+  });
   let media: OpenDisks | undefined;
   try {
     const { integration } = machine;

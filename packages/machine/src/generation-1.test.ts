@@ -1,6 +1,6 @@
 import { ACPI_TABLES, createHost, GPA_SPACE } from '@kensho/core';
 import { expect, it } from 'vitest';
-import { MACHINE_PLUGINS, type MachineOptions, machineConfig } from './machine.ts';
+import { MACHINE_PLUGINS, type MachineOptions, machineConfig } from './generation-1.ts';
 
 /** What its firmware's tables say, of a machine that nothing is loaded into. */
 async function tablesOf(options: Partial<MachineOptions>): Promise<string> {

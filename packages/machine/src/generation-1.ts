@@ -3,7 +3,6 @@ import type { DeviceSpec, PartitionConfig, Plugin } from '@kensho/core';
 import { storagePlugin } from '@kensho/devices-storage';
 import { guestLinuxPlugin, type LinuxGuestOptions } from '@kensho/guest-linux';
 import { processorX64Plugin } from '@kensho/processor-x64';
-import { kernelTestPlugin } from '@kensho/testkit';
 import { vmbusPlugin } from '@kensho/vmbus';
 
 /** What a machine that runs kernels is made of. */
@@ -13,7 +12,6 @@ export const MACHINE_PLUGINS: readonly Plugin[] = [
   chipsetPlugin,
   storagePlugin,
   guestLinuxPlugin,
-  kernelTestPlugin,
 ];
 
 /** How one such machine differs from another. */

@@ -1,0 +1,1 @@
+export * from './generation-1.ts';
