@@ -295,7 +295,10 @@ function hotSize(): bool {
   return size >= 2;
 }
 
-/** ADD to CMP, numbered as in the opcodes, TEST and MOV: the hot handlers of a group come in one order. */
+/** No operation of {@link hotAlu}. */
+const NOT_HOT: u32 = 0xffff;
+
+/** The first handler of ADD to CMP, numbered as in the opcodes, and TEST: those of a group come in one order. */
 function hotAlu(operation: u32): u32 {
   switch (operation) {
     case 0:
@@ -313,7 +316,7 @@ function hotAlu(operation: u32): u32 {
     case 8:
       return H.TEST_RR_32;
     default:
-      return 0;
+      return NOT_HOT;
   }
 }
 
@@ -327,7 +330,7 @@ function finishAlu(operation: u32, generic: u32): void {
   setHandler(generic);
   const flags = load<u8>(record, 5);
   const first = hotAlu(operation);
-  if (first == 0) return;
+  if (first == NOT_HOT) return;
   const isMem = (flags & FLAG_MEMORY) != 0;
   if (!hotSize()) {
     if (size == 0 && operation == 7) {
