@@ -4,6 +4,8 @@ export { formatMac, parseMac } from './backend/mac.ts';
 export * from './backend/network.ts';
 export { unplugged } from './backend/none.ts';
 export * from './backend/port.ts';
+export * from './frame/ethernet.ts';
+export { finishFrame } from './frame/offload.ts';
 export * from './plugin.ts';
 export type { SwitchPortOptions } from './switch/switch-port.ts';
 export { SWITCHES, Switches, type SwitchNetworkOptions } from './switch/switches.ts';

@@ -2,12 +2,7 @@ import { KenshoError } from '@kensho/core';
 
 /** Length of an Ethernet address. */
 export const MAC_BYTES = 6;
-/** Length of destination, source and type. */
-export const ETHERNET_HEADER_BYTES = 14;
-/** EtherType of an IEEE 802.1Q tag, and the length of the tag. */
-export const ETHERTYPE_VLAN = 0x8100;
-export const VLAN_TAG_BYTES = 4;
-/** The VLAN identifier in tag control information. */
+/** The VLAN identifier in tag control information (IEEE 802.1Q). */
 export const VLAN_ID_MASK = 0xfff;
 
 /** `00:15:5d:01:02:03` or with hyphens. Throws KenshoError BAD_MAC; also for a group's address. */

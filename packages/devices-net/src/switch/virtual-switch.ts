@@ -1,15 +1,8 @@
 import { KenshoError } from '@kensho/core';
-import {
-  ETHERNET_HEADER_BYTES,
-  ETHERTYPE_VLAN,
-  isGroupAddress,
-  MAC_BYTES,
-  sameMac,
-  VLAN_ID_MASK,
-  VLAN_TAG_BYTES,
-} from '../backend/mac.ts';
+import { isGroupAddress, MAC_BYTES, sameMac, VLAN_ID_MASK } from '../backend/mac.ts';
 import type { NetworkServices } from '../backend/network.ts';
 import type { Frame, NetworkAdapter, NetworkConnector, NetworkPort } from '../backend/port.ts';
+import { ETHERNET_HEADER_BYTES, EtherType, etherTypeOf, VLAN_TAG_BYTES } from '../frame/ethernet.ts';
 import { MacTable } from './mac-table.ts';
 import { type SwitchFabric, SwitchPort, type SwitchPortOptions } from './switch-port.ts';
 
