@@ -230,10 +230,10 @@ function tagOutside(frame: Frame): Frame {
   const { bytes } = frame;
   const at = 2 * MAC_BYTES;
   const tagged =
-    bytes.length >= ETHERNET_HEADER_BYTES && ((bytes[at] << 8) | bytes[at + 1]) === ETHERTYPE_VLAN;
-  if (!tagged || frame.vlanTag !== undefined || bytes.length < ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES) {
-    return frame;
-  }
+    frame.vlanTag === undefined &&
+    bytes.length >= ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES &&
+    etherTypeOf(bytes) === EtherType.VLAN;
+  if (!tagged) return frame;
   const rest = new Uint8Array(bytes.length - VLAN_TAG_BYTES);
   rest.set(bytes.subarray(0, at));
   rest.set(bytes.subarray(at + VLAN_TAG_BYTES), at);
