@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { addBenchCommands } from './commands/bench.ts';
 import { addDiskCommands } from './commands/disk.ts';
 import { addFuzzCommand } from './commands/fuzz.ts';
+import { addGuestCommands } from './commands/guest.ts';
 import { addRunCommand } from './commands/run.ts';
 import type { CommandContext } from './context.ts';
 
@@ -38,6 +39,7 @@ export function createProgram(context: CommandContext): Command {
   addRunCommand(program, context);
   addBenchCommands(program, context);
   addDiskCommands(program, context);
+  addGuestCommands(program, context);
   addFuzzCommand(program, context);
   return program;
 }

@@ -1,3 +1,19 @@
+export {
+  type BuildGuestOptions,
+  buildGuest,
+  DEFAULT_MODULES,
+  DEFAULT_PACKAGES,
+} from './debian/build.ts';
+export {
+  type BuiltGuest,
+  findGuest,
+  GUEST_COMMAND_LINE,
+  type GuestFile,
+  type GuestManifest,
+  listGuests,
+  removeGuest,
+  withScript,
+} from './debian/guest.ts';
 export { type BootProtocol, type Kernel, readKernel } from './image/kernel.ts';
 export type { KernelFault } from './image/kernel-file.ts';
 export {

@@ -23,15 +23,38 @@ function readWasm(): Uint8Array {
  * Unpacks an XZ or an LZMA (".lzma") file. Throws RangeError for what is not one, or not exactly `sizeBytes` long.
  */
 export async function decompressLzma(source: Uint8Array, sizeBytes: number): Promise<Uint8Array> {
+  const target = new Uint8Array(sizeBytes);
+  let filled = 0;
+  await decode(source, (chunk) => {
+    if (chunk.length > sizeBytes - filled) throw new RangeError(`more than ${sizeBytes} bytes came out`);
+    target.set(chunk, filled);
+    filled += chunk.length;
+  });
+  if (filled !== sizeBytes) throw new RangeError(`${filled} bytes came out, not ${sizeBytes}`);
+  return target;
+}
+
+/** Unpacks an XZ file of unknown size. Throws RangeError for what is not one, or holds more than `limitBytes`. */
+export async function decompressXz(source: Uint8Array, limitBytes: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let filled = 0;
+  await decode(source, (chunk) => {
+    filled += chunk.length;
+    if (filled > limitBytes) throw new RangeError(`more than ${limitBytes} bytes came out`);
+    chunks.push(chunk.slice());
+  });
+  return Buffer.concat(chunks);
+}
+
+/** Gives what comes out in chunks, each of which is overwritten by the next. */
+async function decode(source: Uint8Array, take: (chunk: Uint8Array) => void): Promise<void> {
   // An instance for each call: a WebAssembly memory never shrinks, and this one holds the dictionary.
   const wasm: LZMAModule = await createLzma({ wasmBinary: readWasm() });
-  const target = new Uint8Array(sizeBytes);
   const stream = new WasmLzmaStream(wasm);
   const input = wasm._malloc(CHUNK_BYTES);
   const output = wasm._malloc(CHUNK_BYTES);
   let result = wasm._lzma_auto_decoder(stream.ptr, DECODER_MEMORY_BYTES, 0);
   let from = 0;
-  let filled = 0;
   while (result === LZMA_OK) {
     if (stream.availIn === 0 && from < source.length) {
       const chunk = source.subarray(from, from + CHUNK_BYTES);
@@ -41,12 +64,7 @@ export async function decompressLzma(source: Uint8Array, sizeBytes: number): Pro
     }
     stream.setOutput(output, CHUNK_BYTES);
     result = wasm._lzma_code(stream.ptr, from === source.length ? LZMA_FINISH : LZMA_RUN);
-    const count = CHUNK_BYTES - stream.availOut;
-    if (count > sizeBytes - filled) throw new RangeError(`more than ${sizeBytes} bytes came out`);
-    target.set(wasm.HEAPU8.subarray(output, output + count), filled);
-    filled += count;
+    take(wasm.HEAPU8.subarray(output, output + CHUNK_BYTES - stream.availOut));
   }
   if (result !== LZMA_STREAM_END) throw new RangeError(`liblzma ends with status ${result}`);
-  if (filled !== sizeBytes) throw new RangeError(`${filled} bytes came out, not ${sizeBytes}`);
-  return target;
 }

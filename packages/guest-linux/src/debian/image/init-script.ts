@@ -1,0 +1,70 @@
+/**
+ * Process 1 of the guest. Linux passes words of its command line that it does not know, `NAME=VALUE` without a dot, to
+ * process 1 as environment variables (Documentation/admin-guide/kernel-parameters.rst): `kensho_run` and
+ * `kensho_modules` come that way.
+ */
+export const INIT_SCRIPT = `#!/usr/bin/busybox sh
+export PATH=/usr/bin HOME=/root TERM=linux LANG=C.UTF-8
+
+# Applets of busybox, but for what packages bring themselves.
+/usr/bin/busybox --install -s /usr/bin 2>/dev/null
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /tmp
+hostname kensho
+ip link set lo up
+
+# Disks and file systems, then whatever the devices that there are ask for. A bus driver brings further devices.
+modprobe -a -b sd_mod sr_mod $(echo "$kensho_modules" | tr , ' ')
+seen=
+while :; do
+  aliases=$(find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u)
+  [ "$aliases" = "$seen" ] && break
+  seen=$aliases
+  IFS='
+'
+  modprobe -a -b $aliases 2>/dev/null
+  unset IFS
+done
+# From now on they may come and go.
+uevent /usr/lib/kensho/hotplug >/dev/null 2>&1 &
+
+for daemon in kvp vss fcopy; do
+  [ -c /dev/vmbus/hv_$daemon ] && command -v "hv_"$daemon"_daemon" >/dev/null && "hv_"$daemon"_daemon"
+done
+
+read -r uptime idle </proc/uptime
+echo "kensho: ready $uptime"
+
+run=$kensho_run
+[ -z "$run" ] && [ -e /kensho/run ] && run=/kensho/run
+if [ -n "$run" ]; then
+  # What it prints goes to the second serial port where there is one, else to the console; what it complains of, there.
+  output=/dev/console
+  if [ "$(cat /sys/class/tty/ttyS1/type)" != 0 ]; then
+    output=/dev/ttyS1
+    stty -F $output raw -echo 115200
+  fi
+  cd /root
+  setsid sh -c "$run" </dev/null >$output
+  echo "kensho: exit $?"
+else
+  cd /root
+  setsid cttyhack sh -l
+fi
+
+sync
+grep ^/dev/ /proc/mounts | cut -d ' ' -f 2 | tac | xargs -r -n 1 umount
+poweroff -f
+`;
+
+/** Run for each event of the kernel's about a device (uevent). */
+export const HOTPLUG_SCRIPT = `#!/usr/bin/busybox sh
+[ "$ACTION" = add ] && [ -n "$MODALIAS" ] && modprobe -b "$MODALIAS"
+`;
