@@ -12,7 +12,7 @@ import {
 import { InvalidArgumentError } from 'commander';
 
 const DISK_BUSES = ['scsi', 'ide'] as const;
-/** The synthetic SCSI controller, or the emulated IDE controller. */
+/** The synthetic SCSI controller, or the board's IDE controller. */
 export type DiskBus = (typeof DISK_BUSES)[number];
 
 /** A disk as the command line asks for it. */
@@ -123,7 +123,13 @@ export async function openDisks(
   // Also without units, so that they can be added while the guest runs.
   if (integration)
     devices.push({ kind: 'scsi', id: 'scsi', options: { luns } satisfies ScsiControllerOptions });
-  if (drives.length > 0) devices.push({ kind: 'ide', id: 'ide', options: { drives } satisfies IdeOptions });
+  if (drives.length > 0) {
+    devices.push({
+      kind: 'ide',
+      id: 'ide',
+      options: { drives, enlightened: integration } satisfies IdeOptions,
+    });
+  }
   return { devices, close };
 }
 

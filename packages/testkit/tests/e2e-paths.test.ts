@@ -122,6 +122,29 @@ describe('one disk over both paths', () => {
   });
 });
 
+it('a disk on IDE is on VMBus, too, as on a Generation-1 machine', async () => {
+  const disk = ramDisk();
+  const devices = [ide([ramDisk(), disk], { enlightened: true })];
+  const data = pattern(3, 64 * 1024);
+  for (const [drivers, names, then] of [
+    [installed(), ['scsi0.0', 'scsi1.0'], write],
+    [legacy(), ['ide0.0', 'ide0.1'], expectAt],
+  ] as const) {
+    succeeded(
+      await runGuest({
+        plugins,
+        devices,
+        drivers,
+        *main(kernel) {
+          const found = yield* blockDevices(kernel, 2);
+          expect(found.map(({ name }) => name)).toEqual(names);
+          yield* then(kernel, found[1], MIB, data);
+        },
+      }),
+    );
+  }
+});
+
 describe('the guest chooses its path by what it sees', () => {
   const pathOf = async (options: Partial<GuestRunOptions>) => {
     let chosen: unknown;

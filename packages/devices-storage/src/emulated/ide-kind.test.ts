@@ -9,6 +9,7 @@ import {
   type ProcessorKind,
   VpExit,
 } from '@kensho/core';
+import { type OfferOptions, VMBUS } from '@kensho/vmbus';
 import { describe, expect, it } from 'vitest';
 import { storagePlugin } from '../plugin.ts';
 import { TestDisk } from '../test-utils/test-disk.ts';
@@ -93,6 +94,42 @@ describe("device kind 'ide'", () => {
     for (const options of wrong) {
       await expect(partitionWith(options)).rejects.toMatchObject({ code: 'INVALID_OPTIONS' });
     }
+  });
+
+  it('offers its disks over VMBus, too, where it shall', async () => {
+    const offers: OfferOptions[] = [];
+    let revoked = 0;
+    const bus = definePlugin({
+      id: 'bus',
+      provides: [VMBUS],
+      register: (context) =>
+        context.providePartition(VMBUS, {
+          useFactory: () => ({
+            offer(options: OfferOptions) {
+              offers.push(options);
+              return { offerSubChannels: () => 0, revoke: async () => void revoked++ };
+            },
+          }),
+        }),
+    });
+    const drives = [
+      drive,
+      { ...drive, channel: 1, position: 'slave' },
+      { channel: 1, position: 'master', kind: 'dvd' },
+    ];
+    const plugins = [chipsetPlugin, storagePlugin, processors, bus];
+    await (await partitionWith({ drives }, plugins)).close();
+    expect(offers).toEqual([]);
+    const partition = await partitionWith({ drives, enlightened: true }, plugins);
+    const interfaceId = '32412632-86cb-44a2-9b5c-50d1417354f5';
+    expect(offers).toMatchObject([
+      { interfaceId, instanceId: '00000000-0000-8899-0000-000000000000', name: 'ide0.0.master' },
+      { interfaceId, instanceId: '00000001-0001-8899-0000-000000000000', name: 'ide0.1.slave' },
+    ]);
+    // Path, target, and the flag that says what it is.
+    expect([...(offers[1].userData ?? [])]).toEqual([0, 0, 1, 1, 0, 0, 0, 0, 2, 0, 0, 0]);
+    await partition.close();
+    expect(revoked).toBe(2);
   });
 
   it('needs a board', async () => {

@@ -10,12 +10,22 @@ import {
   LOGGER,
   WORK,
 } from '@kensho/core';
+import { VMBUS } from '@kensho/vmbus';
+import { ideDiskChannel } from '../vsp/ide-disk-channel.ts';
+import type { StorageVsp, StorageVspServices } from '../vsp/storage-vsp.ts';
 import { IdeController, type IdeDriveOptions } from './ide-controller.ts';
 
 /** Options of the device kind `ide`. */
 export interface IdeOptions {
   /** At most one drive for each position of each channel. */
   readonly drives: readonly IdeDriveOptions[];
+  /**
+   * Whether each disk is on VMBus, too, as it is on a Generation-1 machine. The guest takes one path or the other, or
+   * both: they end at the same disk.
+   *
+   * @default false
+   */
+  readonly enlightened?: boolean;
 }
 
 /** The emulated path to disks: a PIIX4 IDE controller. Takes {@link IdeOptions}; a partition has at most one. */
@@ -24,7 +34,7 @@ export const ideKind: DeviceKind = {
   description: 'IDE controller of the PIIX4 with ATA disks and ATAPI CD/DVD drives',
   path: 'emulated',
   create(partition, spec) {
-    const { drives } = checked(spec.id, spec.options);
+    const { drives, enlightened = false } = checked(spec.id, spec.options);
     const services = {
       id: spec.id,
       work: partition.resolve(WORK),
@@ -38,10 +48,15 @@ export const ideKind: DeviceKind = {
     const remapping = partition.resolve(DMA);
     const dma = remapping.attach(spec.id, 'passthrough');
     try {
+      const bus = enlightened ? partition.resolve(VMBUS) : undefined;
       const controller = new IdeController({ ...services, dma }, drives);
+      const channels = bus === undefined ? [] : diskChannels({ ...services, dma, bus }, drives);
       return {
+        start() {
+          for (const channel of channels) channel.start();
+        },
         async stop() {
-          await controller.stop();
+          await Promise.all([controller.stop(), ...channels.map((channel) => channel.stop())]);
           remapping.detach(spec.id);
         },
       };
@@ -52,10 +67,21 @@ export const ideKind: DeviceKind = {
   },
 };
 
+function diskChannels(
+  services: StorageVspServices & { readonly id: string },
+  drives: readonly IdeDriveOptions[],
+): readonly StorageVsp[] {
+  return drives
+    .filter((drive) => drive.kind === 'disk')
+    .map((drive) =>
+      ideDiskChannel(`${services.id}.${drive.channel}.${drive.position}`, drive, drive.disk, services),
+    );
+}
+
 /** @throws KenshoError INVALID_OPTIONS */
 function checked(id: string, options: unknown): IdeOptions {
   const invalid = (problem: string) => new KenshoError('INVALID_OPTIONS', `IDE controller ${id}: ${problem}`);
-  const drives = (options as Partial<IdeOptions> | undefined)?.drives;
+  const { drives, enlightened } = (options ?? {}) as Partial<IdeOptions>;
   if (!Array.isArray(drives)) throw invalid('options.drives must list its drives');
   const places = new Set<string>();
   for (const drive of drives as readonly IdeDriveOptions[]) {
@@ -68,5 +94,5 @@ function checked(id: string, options: unknown): IdeOptions {
     if (places.has(place)) throw invalid(`two drives are ${place}`);
     places.add(place);
   }
-  return { drives };
+  return { drives, enlightened };
 }

@@ -7,6 +7,25 @@ import { bytes, type Guid, struct, u8, u16, u32 } from '@kensho/core';
 
 /** Device class of a synthetic SCSI controller. */
 export const SCSI_INTERFACE_ID: Guid = 'ba6163d9-04a1-4d29-b605-72e2ffb1dc7f';
+/** Device class of a disk of the IDE controller: one channel for each. */
+export const IDE_INTERFACE_ID: Guid = '32412632-86cb-44a2-9b5c-50d1417354f5';
+
+/**
+ * The instance of a disk on IDE, which names its place: Linux takes bytes 4 and 5 for the target
+ * (`drivers/scsi/storvsc_drv.c`, storvsc_probe).
+ */
+export function ideInstanceId(channel: 0 | 1, device: 0 | 1): Guid {
+  return `0000000${channel}-000${device}-8899-0000-000000000000`;
+}
+
+/** User data in the offer of a disk on IDE (OpenVMM `storvsp`). */
+export const IdeOfferData = struct('ide_offer_data', 12, {
+  pathId: [2, u8],
+  targetId: [3, u8],
+  flags: [8, u32],
+});
+/** `STORAGE_CHANNEL_EMULATED_IDE_FLAG`. */
+export const STORAGE_CHANNEL_EMULATED_IDE = 2;
 
 /** `enum vstor_packet_operation`. */
 export const VstorOperation = {

@@ -10,7 +10,7 @@ import {
   PAGE_SIZE,
 } from '@kensho/core';
 import type { GuestChannel, GuestVmbusDevice, VscDriver } from '@kensho/vmbus';
-import { SCSI_INTERFACE_ID } from '../protocol/storvsp.ts';
+import { IDE_INTERFACE_ID, SCSI_INTERFACE_ID } from '../protocol/storvsp.ts';
 import { scanBus } from './bus-scan.ts';
 import { type FoundUnit, GuestScsiDisk } from './guest-disk.ts';
 import { StorageAdapter } from './storage-adapter.ts';
@@ -25,12 +25,12 @@ export interface StorageVscOptions {
 }
 
 /**
- * The storage VSC of kit guests: drives synthetic SCSI controllers and publishes a block device for each disk and
+ * The storage VSC of kit guests: drives synthetic SCSI controllers, and disks of the IDE controller, and publishes a block device for each disk and
  * each disc, as `scsi<controller>.<LUN>`. Follows disks that come and go.
  */
 export class StorageVsc implements VscDriver {
   readonly id = 'storvsc';
-  readonly interfaceIds: readonly Guid[] = [SCSI_INTERFACE_ID];
+  readonly interfaceIds: readonly Guid[] = [SCSI_INTERFACE_ID, IDE_INTERFACE_ID];
   readonly #queueDepth: number;
   readonly #subChannels: number;
   readonly #ringSizeBytes: number;

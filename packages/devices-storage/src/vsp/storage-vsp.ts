@@ -11,7 +11,7 @@ import {
   PAGE_SIZE,
   type WorkQueue,
 } from '@kensho/core';
-import type { ChannelEndpoint, HostChannel, Offer, Vmbus } from '@kensho/vmbus';
+import type { ChannelEndpoint, HostChannel, Offer, OfferOptions, Vmbus } from '@kensho/vmbus';
 import { Sense } from '../protocol/scsi.ts';
 import { SCSI_INTERFACE_ID, VstorOperation, VstorSrb } from '../protocol/storvsp.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
@@ -41,6 +41,12 @@ export interface StorageVspOptions {
   readonly id: string;
   /** Unique in the partition and stable across boots. */
   readonly instanceId: Guid;
+  /** What the guest takes it for. @default a synthetic SCSI controller */
+  readonly interfaceId?: Guid;
+  /** What the offer tells the guest beside. @default nothing */
+  readonly userData?: Uint8Array;
+  /** Whether its one target answers at every bus and number. @default false: at bus 0, number 0 */
+  readonly everyTarget?: boolean;
   /** Largest transfer of one request, a multiple of 4096. @default 1 MiB */
   readonly maxTransferBytes?: number;
   /** Requests in progress on one channel; more wait in its ring. @default 256 */
@@ -57,7 +63,7 @@ const HOST_ERROR_LINES = 10;
 const NO_TARGET = new ScsiTarget();
 
 /**
- * A synthetic SCSI controller: the root's end of storage over VMBus, with one target at bus 0, number 0.
+ * The root's end of storage over VMBus: a synthetic SCSI controller with one target at bus 0, number 0, or the like.
  *
  * Units come and go while the guest runs, which is told to scan again. Data moves between a unit's disk and the
  * guest's buffers without a copy in between. A packet that makes no sense is answered, counted, and harms nothing
@@ -78,7 +84,8 @@ export class StorageVsp implements ChannelEndpoint, StorageController, Device {
   readonly #faults: GuestFaults;
   readonly #log: Logger;
   readonly #id: string;
-  readonly #instanceId: Guid;
+  readonly #identity: Pick<OfferOptions, 'interfaceId' | 'instanceId' | 'userData'>;
+  readonly #everyTarget: boolean;
   readonly #hostErrors: Counter;
   readonly #channels = new Map<HostChannel, StorageChannel>();
   #offer: Offer | undefined;
@@ -89,7 +96,12 @@ export class StorageVsp implements ChannelEndpoint, StorageController, Device {
   /** Throws KenshoError INVALID_OPTIONS for a transfer size that is not a positive multiple of a page. */
   constructor(options: StorageVspOptions, services: StorageVspServices) {
     this.#id = options.id;
-    this.#instanceId = options.instanceId;
+    this.#identity = {
+      interfaceId: options.interfaceId ?? SCSI_INTERFACE_ID,
+      instanceId: options.instanceId,
+      userData: options.userData,
+    };
+    this.#everyTarget = options.everyTarget ?? false;
     this.maxTransferBytes = options.maxTransferBytes ?? DEFAULT_MAX_TRANSFER_BYTES;
     this.maxInFlight = options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT;
     this.#maxSubChannels = options.maxSubChannels ?? 0;
@@ -117,10 +129,7 @@ export class StorageVsp implements ChannelEndpoint, StorageController, Device {
 
   /** Offers the controller to the guest. */
   start(): void {
-    this.#offer = this.#bus.offer(
-      { interfaceId: SCSI_INTERFACE_ID, instanceId: this.#instanceId, dma: this.dma, name: this.#id },
-      this,
-    );
+    this.#offer = this.#bus.offer({ ...this.#identity, dma: this.dma, name: this.#id }, this);
   }
 
   /** Takes the controller away; resolves when nothing of it touches the guest's memory or a disk any more. */
@@ -180,7 +189,7 @@ export class StorageVsp implements ChannelEndpoint, StorageController, Device {
   }
 
   targetAt(path: number, target: number): ScsiTarget {
-    return path === 0 && target === 0 ? this.target : NO_TARGET;
+    return this.#everyTarget || (path === 0 && target === 0) ? this.target : NO_TARGET;
   }
 
   reset(request: StorageRequest, done: () => void): void {

@@ -11,6 +11,7 @@ import {
   type Disk,
   type IdeDriveOptions,
   IdeDriver,
+  type IdeOptions,
   type ScsiControllerOptions,
   StorageVsc,
   storagePlugin,
@@ -52,9 +53,9 @@ const PLACES = [
 ] as const;
 
 /** An IDE controller with these disks, masters and slaves in order. */
-export function ide(disks: readonly Disk[]): DeviceSpec {
+export function ide(disks: readonly Disk[], more: Partial<IdeOptions> = {}): DeviceSpec {
   const drives: IdeDriveOptions[] = disks.map((disk, i) => ({ ...PLACES[i], kind: 'disk', disk }));
-  return { kind: 'ide', id: 'ide0', options: { drives } };
+  return { kind: 'ide', id: 'ide0', options: { drives, ...more } };
 }
 
 export function pattern(seed: number, sizeBytes: number): Uint8Array {
