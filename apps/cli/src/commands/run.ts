@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import { POWER_MANAGEMENT } from '@kensho/chipset';
 import { createLogger, type HostedPartition, type LogSink } from '@kensho/core';
+import { findGuest, GUEST_COMMAND_LINE, type LinuxGuestOptions, withScript } from '@kensho/guest-linux';
 import { type Command, Option } from 'commander';
 import { ESCAPE_KEY_HELP } from '../console/escape-keys.ts';
 import { StreamConsole, type StreamConsoleOptions } from '../console/stream-console.ts';
@@ -8,21 +9,26 @@ import { type CommandContext, printJson } from '../context.ts';
 import { DISK_SYNTAX, type DiskRequest, parseDisk } from '../disks.ts';
 import { UsageError } from '../exit.ts';
 import { explainEnd } from '../guest-end.ts';
+import { guestsFolder } from '../guests.ts';
 import { parseCount, parsePort, parseSeconds, parseSize } from '../parse.ts';
 import { loadPlugins } from '../plugins.ts';
 import { Ended, type RunReport, runKernel } from '../run-kernel.ts';
 
 const DEFAULT_MEMORY = '512M';
+const DEFAULT_GUEST = 'amd64';
 
 interface RunFlags {
-  kernel: string;
+  kernel?: string;
+  guest: string;
   initrd?: string;
   cmdline: string;
+  script?: string;
   disk: readonly DiskRequest[];
   plugin: readonly string[];
   memory: number;
   vps: number;
   serial: string;
+  serial2?: string;
   timeout?: number;
   clock: 'real' | 'virtual';
   exitPort?: number;
@@ -36,19 +42,29 @@ interface RunFlags {
 export function addRunCommand(program: Command, context: CommandContext): void {
   program
     .command('run')
-    .summary('boot a kernel')
+    .summary('boot a guest, or a kernel')
     .description(
       [
-        'Boots a kernel on the software processor and the Generation-1 board, with the first serial port as its console.',
+        'Boots a guest of `kensho guest build`, or a kernel of yours, on the software processor and the Generation-1 board,',
+        'with the first serial port as its console.',
         'On a terminal every key goes to the guest, Ctrl-C too; Ctrl-A is for the console. Otherwise stdin goes to the guest as it is.',
       ].join('\n'),
     )
-    .requiredOption(
+    .option('--guest <name>', 'a guest that was built', DEFAULT_GUEST)
+    .option(
       '--kernel <file>',
-      'Linux (bzImage or vmlinux), or an ELF image with a PVH or Multiboot entry',
+      'Linux (bzImage or vmlinux), or an ELF image with a PVH or Multiboot entry (default: the guest’s)',
     )
-    .option('--initrd <file>', 'initial RAM disk; for Multiboot the first module')
-    .option('--cmdline <text>', 'the kernel’s command line, as in "console=ttyS0"', '')
+    .option('--initrd <file>', 'initial RAM disk; for Multiboot the first module (default: the guest’s)')
+    .option(
+      '--cmdline <text>',
+      `the kernel’s command line, as in "quiet"; a guest’s begins with "${GUEST_COMMAND_LINE}"`,
+      '',
+    )
+    .option(
+      '--script <file>',
+      'what the guest is to run, and then power off; its output goes to COM2 where there is one',
+    )
     .addOption(
       new Option('--disk <disk>', `a disk or, from an ISO image, a DVD; ${DISK_SYNTAX}; may be repeated`)
         .argParser((text, disks: readonly DiskRequest[]) => [...disks, parseDisk(text)])
@@ -69,6 +85,7 @@ export function addRunCommand(program: Command, context: CommandContext): void {
     )
     .option('--vps <n>', 'virtual processors', parseCount, 1)
     .option('--serial <where>', 'what COM1 is connected to: stdio, or file:PATH', 'stdio')
+    .option('--serial2 <where>', 'what COM2 is connected to: file:PATH (default: there is none)')
     .option('--timeout <s>', 'end the run after this time (default: never)', parseSeconds)
     .addOption(
       new Option('--clock <kind>', 'virtual makes runs repeat: time passes with instructions')
@@ -107,7 +124,7 @@ export function addRunCommand(program: Command, context: CommandContext): void {
 
 async function run(flags: RunFlags, context: CommandContext): Promise<void> {
   const report = await boot(flags, context);
-  if (flags.json) printJson(context, jsonOf(flags.kernel, report));
+  if (flags.json) printJson(context, jsonOf(flags.kernel ?? flags.guest, report));
   else if (report.registers !== undefined) process.stderr.write(`${report.registers}\n`);
   const { line, exitCode } = explainEnd(report.end);
   if (line !== undefined) process.stderr.write(`kensho: ${line}\n`);
@@ -117,13 +134,17 @@ async function run(flags: RunFlags, context: CommandContext): Promise<void> {
 async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport> {
   const stop = new AbortController();
   let partition: HostedPartition | undefined;
+  const guest = guestOf(flags);
+  const onFailure = (error: Error) => stop.abort(error);
   const serial = serialPort(flags, {
     onCommand: (command) => {
       if (command === 'quit') stop.abort(new Ended({ reason: 'quit' }));
       else partition?.services.resolve(POWER_MANAGEMENT).pressPowerButton();
     },
-    onFailure: (error) => stop.abort(error),
+    onFailure,
   });
+  const serial2 =
+    flags.serial2 === undefined ? undefined : fileSerialPort('--serial2', flags.serial2, { onFailure });
   try {
     return await runKernel({
       machine: {
@@ -133,8 +154,13 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
         integration: flags.integration,
         serial: serial.console,
         exitPort: flags.exitPort,
-        devices: flags.testDevice ? [{ kind: 'kernel-test', id: 'kernel-test' }] : [],
-        guest: { kernel: flags.kernel, initrd: flags.initrd, commandLine: flags.cmdline },
+        devices: [
+          ...(flags.testDevice ? [{ kind: 'kernel-test', id: 'kernel-test' }] : []),
+          ...(serial2 === undefined
+            ? []
+            : [{ kind: 'uart', id: 'com2', options: { com: 2, backend: serial2.console } }]),
+        ],
+        guest,
       },
       disks: flags.disk,
       plugins: await loadPlugins(flags.plugin),
@@ -148,7 +174,24 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
     });
   } finally {
     await serial.close();
+    await serial2?.close();
   }
+}
+
+/** The kernel that was given, or that of a guest that was built. */
+function guestOf({ kernel, guest, initrd, cmdline, script }: RunFlags): LinuxGuestOptions {
+  if (kernel !== undefined) {
+    if (script !== undefined)
+      throw new UsageError('--script is for guests that were built, not for --kernel');
+    return { kernel, initrd, commandLine: cmdline };
+  }
+  const built = findGuest(guestsFolder(), guest);
+  const image = initrd ?? built.initrd;
+  return {
+    kernel: built.kernel,
+    initrd: script === undefined ? image : withScript(fs.readFileSync(image), fs.readFileSync(script)),
+    commandLine: `${GUEST_COMMAND_LINE} ${cmdline}`.trim(),
+  };
 }
 
 interface SerialPort {
@@ -165,10 +208,19 @@ function serialPort(
     const console = new StreamConsole({ output, input: process.stdin, ...events });
     return { console, close: () => console.close() };
   }
-  const path = /^file:(?<path>.+)$/s.exec(flags.serial)?.groups?.path;
-  if (path === undefined) {
+  if (!flags.serial.startsWith('file:')) {
     throw new UsageError(`--serial is stdio or file:PATH, not '${flags.serial}'`);
   }
+  return fileSerialPort('--serial', flags.serial, events);
+}
+
+function fileSerialPort(
+  option: string,
+  where: string,
+  events: Pick<StreamConsoleOptions, 'onCommand' | 'onFailure'>,
+): SerialPort {
+  const path = /^file:(?<path>.+)$/s.exec(where)?.groups?.path;
+  if (path === undefined) throw new UsageError(`${option} is file:PATH, not '${where}'`);
   const output = fs.createWriteStream(path, { fd: fs.openSync(path, 'w') });
   const console = new StreamConsole({ output, ...events });
   return {
