@@ -1,6 +1,7 @@
 import { VirtualClock } from './clock.ts';
 import type { Counters } from './counters.ts';
 import { KenshoError } from './errors.ts';
+import { DEBUGGER } from './hypervisor/debugger.ts';
 import { Hypervisor } from './hypervisor/hypervisor.ts';
 import type { Partition } from './hypervisor/partition.ts';
 import { RootPorts } from './hypervisor/root-ports.ts';
@@ -43,6 +44,7 @@ import type { Token } from './plugin/token.ts';
 const PARTITION_SERVICES: readonly Token<unknown>[] = [
   CLOCK,
   COUNTERS,
+  DEBUGGER,
   DMA,
   GPA_SPACE,
   GUEST_FAULTS,
@@ -213,6 +215,7 @@ export class Host {
   #bindServices(scope: Scope, partition: Partition): void {
     scope.bind(CLOCK, partition.clock);
     scope.bind(COUNTERS, partition.counters);
+    scope.bind(DEBUGGER, partition.debugger);
     scope.bind(DMA, partition.dma);
     scope.bind(GPA_SPACE, partition.gpa);
     scope.bind(GUEST_FAULTS, partition.faults);

@@ -20,6 +20,12 @@ export * from './hv-status.ts';
 export * from './hypercall/abi.ts';
 export * from './hypercall/definition.ts';
 export * from './hypercall/dispatcher.ts';
+export {
+  DEBUGGER,
+  type DebugResume,
+  type DebugStop,
+  type PartitionDebugger,
+} from './hypervisor/debugger.ts';
 export * from './hypervisor/hypervisor.ts';
 export * from './hypervisor/intercepts.ts';
 export * from './hypervisor/partition.ts';
@@ -43,5 +49,6 @@ export * from './plugin/lifecycle.ts';
 export * from './plugin/plugin.ts';
 export * from './plugin/token.ts';
 export * from './processor/contract.ts';
+export * from './processor/debug.ts';
 export * from './processor/register-values.ts';
 export * from './struct.ts';

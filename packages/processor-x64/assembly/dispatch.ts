@@ -14,13 +14,21 @@ import {
 import { decode, END } from './decode/decoder';
 import { beginFetch, crossedInto, fetched, isIncomplete } from './decode/fetch';
 import { breakpointsAt } from './breakpoints';
+import {
+  atBreakpoint,
+  beginStep,
+  breaksAtOffset,
+  debuggerStops,
+  enterBreakpoint,
+  noteBranch,
+} from './debugger';
 import { deliverInterrupt, deliverTrap } from './exceptions';
 import { fuse } from './fusion';
 import { H } from './handlers';
-import { acknowledgeInterrupt } from './host';
+import { acknowledgeInterrupt, trace } from './host';
 import { fill } from './paging';
 import { raiseGp, raiseUd } from './raise';
-import { dispOf, indexInBlock, offsetOf, RECORD_SIZE, sizeOf } from './record';
+import { dispOf, handlerOf, indexInBlock, offsetOf, RECORD_SIZE, sizeOf } from './record';
 import { baseOf, limitOf, updateMode } from './segments';
 import {
   BREAKPOINTS,
@@ -32,6 +40,12 @@ import {
   COUNTDOWN,
   CS,
   CUR,
+  DEBUG,
+  DEBUG_BRANCHES,
+  DEBUG_BREAK,
+  DEBUG_HIT,
+  DEBUG_STEP,
+  DEBUG_TRACE,
   DR6,
   EFLAGS,
   EVENT_EXIT,
@@ -42,6 +56,7 @@ import {
   EX_NMI,
   EXIT_REASON,
   GENERATION,
+  ICEBP,
   IF,
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
@@ -58,6 +73,7 @@ import {
   RIP_PAGE,
   SHADOW,
   SHADOW_MOV_SS,
+  STEP_ASKED,
   STEP_TRAP,
   TF,
 } from './state';
@@ -69,10 +85,10 @@ export const EXIT_BUDGET: u32 = 0;
 export const EXIT_HALT: u32 = 1;
 export const EXIT_YIELD: u32 = 2;
 export const EXIT_TRIPLE_FAULT: u32 = 3;
+export const EXIT_DEBUG: u32 = 5;
 
 /** Bits of MODE that blocks are keyed by. */
 const BLOCK_MODE: u32 = 31;
-/** DR6 of a single step; above DR6's bits, the trap of ICEBP, which DR6 does not show. */
 const DR6_BS: u32 = 0x4000;
 const DR6_BITS: u32 = 0xe00f;
 /** The breakpoints that were hit: of the last #DB only, while the other bits stay until they are cleared. */
@@ -100,8 +116,9 @@ export function next(): u32 {
     const held = shadow == SHADOW_MOV_SS;
     if (load<u32>(STEP_TRAP) != 0) {
       store<u32>(STEP_TRAP, 0);
-      // Behind MOV SS a single-step trap is lost; that of a breakpoint comes one instruction later.
-      if (!held) store<u32>(PENDING_TRAP, load<u32>(PENDING_TRAP) | DR6_BS);
+      // Behind MOV SS a single-step trap is lost; that of a breakpoint comes one instruction later. ICEBP's own trap
+      // has cleared TF by the time that its step would be looked at.
+      if (!held && (load<u32>(PENDING_TRAP) & ICEBP) == 0) store<u32>(PENDING_TRAP, load<u32>(PENDING_TRAP) | DR6_BS);
     }
     const activity = load<u32>(ACTIVITY);
     if (activity == ACTIVITY_SHUTDOWN) return exit(EXIT_TRIPLE_FAULT);
@@ -114,8 +131,12 @@ export function next(): u32 {
       deliverTrap(EX_DB);
       continue;
     }
+    const asked = load<u32>(DEBUG_STEP);
+    if ((asked | load<u32>(DEBUG_HIT)) != 0 && debuggerStops()) return exit(EXIT_DEBUG);
     const events = load<u32>(EVENTS);
-    if (shadow == 0) {
+    // A step is one of the program, not into an interrupt that came while the debugger looked; but HLT waits for one.
+    const stays = (asked & STEP_ASKED) != 0 && activity == ACTIVITY_RUNNING;
+    if (shadow == 0 && !stays) {
       if ((events & EVENT_NMI) != 0 && load<u32>(NMI_BLOCKED) == 0) {
         store<u32>(EVENTS, events & ~EVENT_NMI);
         store<u32>(NMI_BLOCKED, 1);
@@ -139,13 +160,25 @@ export function next(): u32 {
     const step = load<u32>(EFLAGS) & TF;
     const breakpoints = load<u32>(BREAKPOINTS);
     if (breakpoints != 0 && !held && !passesBreakpoint()) continue;
-    if ((step | shadow | breakpoints) != 0) {
+    const debug = load<u32>(DEBUG);
+    if ((debug & DEBUG_BREAK) != 0 && asked == 0 && atBreakpoint()) return exit(EXIT_DEBUG);
+    if ((debug & DEBUG_TRACE) != 0) trace();
+    if ((step | shadow | breakpoints | asked | (debug & DEBUG_TRACE)) != 0) {
       store<u32>(SHADOW, 0);
       store<u32>(STEP_TRAP, step);
       store<u32>(MODE, load<u32>(MODE) | MODE_STEP);
+      if (asked != 0) beginStep();
     }
     return resume();
   }
+}
+
+/** The record of a debugger's breakpoint: stops, or goes on with the instruction in its place. */
+export function breakpoint(op: u32): u32 {
+  enterBreakpoint(op);
+  if (atBreakpoint()) return exit(EXIT_DEBUG);
+  store<u32>(MODE, load<u32>(MODE) | MODE_STEP);
+  return resume();
 }
 
 /** Delivers the fault of a breakpoint at RIP, unless RF says that it was; RF counts for one instruction. */
@@ -212,7 +245,9 @@ export function jump(op: u32, rip: u64): u32 {
   store<i32>(COUNTDOWN, left);
   store<u64>(RIP, rip);
   store<u32>(CUR, 0);
-  if (left > 0) {
+  if ((load<u32>(DEBUG) & DEBUG_BRANCHES) != 0) {
+    noteBranch((load<u64>(RIP_PAGE) + offsetOf(op)) & load<u64>(RIP_MASK), rip, 0);
+  } else if (left > 0) {
     const entry = cacheEntry(rip);
     if (load<u64>(entry) == rip && load<u32>(entry, 8) == cacheKey()) {
       const block = load<u32>(entry, 12);
@@ -249,7 +284,7 @@ function find(): u32 {
     }
   }
   if (block == 0) block = decodeBlock(arenaPage, offset, mode & BLOCK_MODE, following);
-  if ((mode & MODE_STEP) == 0) {
+  if ((mode & MODE_STEP) == 0 && (load<u32>(DEBUG) & DEBUG_BRANCHES) == 0) {
     const cached = cacheEntry(rip);
     store<u64>(cached, rip);
     store<u32>(cached, cacheKey(), 8);
@@ -266,7 +301,17 @@ function decodeBlock(arenaPage: u32, offset: u32, mode: u32, following: u64): u3
   let at = offset;
   let count: u32 = 0;
   let second = NONE;
+  const breaks = (mode & MODE_STEP) == 0 && (load<u32>(DEBUG) & DEBUG_BREAK) != 0;
   while (count < most && at < 0x1000) {
+    if (breaks && breaksAtOffset(at)) {
+      if (count == 0) {
+        memory.fill(records, 0, RECORD_SIZE);
+        store<u16>(records, H.BREAK);
+        store<u16>(records, at++ | (1 << 12), 2);
+        count = 1;
+      }
+      break;
+    }
     beginFetch(place + at, 0x1000 - at, following, count == 0);
     const op = records + count * RECORD_SIZE;
     const ends = decode(op, at, mode);
@@ -303,10 +348,13 @@ export function branch(op: u32): u32 {
   const mode = load<u32>(MODE);
   store<u64>(RIP, rip);
   store<u32>(CUR, 0);
+  const noted = (load<u32>(DEBUG) & DEBUG_BRANCHES) != 0;
+  if (noted && handlerOf(op) != H.FALL) noteBranch((page + offsetOf(op)) & load<u64>(RIP_MASK), rip, 0);
   const generation = codeResets();
   const to = advance();
   if (
     to != 0 &&
+    !noted &&
     <u32>target < 0x1000 &&
     rip == straight &&
     load<u64>(RIP) == rip &&

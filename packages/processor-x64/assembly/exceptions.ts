@@ -1,4 +1,5 @@
 // Delivery of exceptions and interrupts (Intel SDM 3, chapter 6; 6.14 for 64-bit mode).
+import { armRestart, noteBranch, RESTART } from './debugger';
 import { readFlags, writeFlags } from './flags';
 import { selectSupervisorTable, selectTable } from './tlb';
 import { inRealAddressing } from './operand';
@@ -47,6 +48,7 @@ import {
   CPL,
   CR2,
   CUR,
+  DEBUG_HIT,
   DELIVERING,
   DS,
   EFLAGS,
@@ -111,8 +113,14 @@ export function deliverFault(): void {
   let vector = load<u32>(FAULT_VECTOR);
   const prior = load<i32>(DELIVERING);
   leaveBlock();
+  if (vector == RESTART) {
+    selectTable();
+    armRestart();
+    return;
+  }
   charge();
   selectTable();
+  store<u32>(DEBUG_HIT, 0);
   if (prior < 0) store<u32>(FAULT_EXTERNAL, 0);
   if (prior >= 0 && prior != BENIGN) {
     if (prior == EX_DF) {
@@ -173,9 +181,12 @@ function gateError(vector: u32): u32 {
 }
 
 function deliver(vector: u32, hasError: bool, error: u32, software: bool, returnTo: u64, resume: u32): void {
+  // Where delivering faults itself, the entry keeps a target of 0. A software interrupt is noted as a branch.
+  const noted = software ? 0 : noteBranch(returnTo, 0, vector + 1);
   if (inLongMode()) deliverLong(vector, hasError, error, software, returnTo, resume);
   else if ((load<u32>(EFLAGS) & VM) == 0 && inRealAddressing()) deliverReal(vector, returnTo);
   else deliverProtected(vector, hasError, error, software, returnTo, resume);
+  if (!software) store<u64>(noted, load<u64>(RIP), 8);
 }
 
 function deliverReal(vector: u32, returnTo: u64): void {

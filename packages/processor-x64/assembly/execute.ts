@@ -35,6 +35,7 @@ import {
   GDTR_BASE,
   GDTR_LIMIT,
   GS,
+  ICEBP,
   IDTR_BASE,
   IDTR_LIMIT,
   LDTR,
@@ -500,7 +501,7 @@ function executeLast(handler: u32, op: u32): u32 {
     // The others go on behind themselves.
     case H.ICEBP:
       control.goNext(op);
-      store<u32>(PENDING_TRAP, load<u32>(PENDING_TRAP) | 0x10000);
+      store<u32>(PENDING_TRAP, load<u32>(PENDING_TRAP) | ICEBP);
       return LEAVE;
     case H.POPF:
       control.popFlags(op);

@@ -163,6 +163,7 @@ export const enum H {
   FALL,
   STEP_END,
   STALE,
+  BREAK,
   CMP_RR_32_JB,
   CMP_RR_32_JAE,
   CMP_RR_32_JE,

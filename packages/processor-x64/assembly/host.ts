@@ -34,6 +34,9 @@
 @external('host', 'tscTicks') export declare function tscTicks(): f64;
 // @ts-ignore: decorator
 @external('host', 'random32') export declare function random32(): u32;
+/** The instruction at RIP is about to run. */
+// @ts-ignore: decorator
+@external('host', 'trace') export declare function trace(): void;
 /** An instruction that the decoder does not know; its bytes are in EXCHANGE. */
 // @ts-ignore: decorator
 @external('host', 'unknownInstruction') export declare function unknownInstruction(length: u32): void;

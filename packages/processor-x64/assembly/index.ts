@@ -1,8 +1,10 @@
 // What TypeScript calls. One VP is selected at a time; the others' state is parked.
+import { updateBreakpoints } from './breakpoints';
 import { codeDrops, dropAll, initCodeCache, invalidatePage } from './code-pages';
 import { interruptSlice } from './dispatch';
 import { deliverFault } from './exceptions';
 import { readFlags, writeFlags } from './flags';
+import { refreshSummary } from './fpu/x87-state';
 import { run as interpret } from './interpreter';
 import { writeControl } from './ops/system';
 import { indexInBlock, offsetOf } from './record';
@@ -20,7 +22,10 @@ import {
   CR0_NW,
   CR4,
   CUR,
+  DEBUG_PASSED,
+  DEBUG_STEP,
   DELIVERING,
+  DR0,
   DR6,
   DR7,
   CR0_PG,
@@ -62,7 +67,7 @@ import {
 import { arenaAddress, gpaMapAddress, pageInfoAddress, layOut, parkedState, vpTlb } from './tables';
 import { flushAll as flushTables, flushPage as flushLinearPage, resetTables } from './tlb';
 
-export { CPL, CR0, CR2, CR3, CR4, EFER, EXCHANGE, GPR, RIP, STATE, VP_INDEX } from './state';
+export { CPL, CR0, CR2, CR3, CR4, DEBUG, EFER, EXCHANGE, GPR, RIP, STATE, VP_INDEX } from './state';
 export { arenaAddress, gpaMapAddress, pageInfoAddress, deliverFault, codeDrops };
 
 /** Model, family and stepping, as RDX has them after reset and CPUID leaf 1 says. */
@@ -121,6 +126,8 @@ function reset(bootProcessor: bool): void {
   store<i32>(DELIVERING, -1);
   store<u32>(BREAKPOINTS, 0);
   store<u32>(PENDING_TRAP, 0);
+  store<u32>(DEBUG_STEP, 0);
+  store<i64>(DEBUG_PASSED, -1);
   store<u32>(STEP_TRAP, 0);
   store<u32>(NMI_BLOCKED, 0);
   store<u32>(CUR, 0);
@@ -227,6 +234,7 @@ export function setFlagsRegister(value: u32): void {
 /** Sets RIP between slices. */
 export function setRip(rip: u64): void {
   store<u64>(RIP, rip);
+  store<i64>(DEBUG_PASSED, -1);
 }
 
 /** Replaces EFER between slices; LMA follows from the others. */
@@ -244,6 +252,20 @@ export function setSegmentRegister(n: u32, selector: u32, base: u64, limit: u32,
   setSegment(n, selector, base, limit, attr);
   if (n == SS) store<u32>(CPL, (attr >> 5) & 3);
   updateMode();
+}
+
+/** Replaces a debug register between slices: DR0 to DR3, DR6 or DR7. */
+export function setDebugRegister(n: u32, value: u64): void {
+  if (n == 6) store<u64>(DR6, (value & 0xe00f) | 0xffff0ff0);
+  else if (n == 7) store<u64>(DR7, (value & 0xffff2bff) | 0x400);
+  else store<u64>(DR0 + (n << 3), value);
+  updateBreakpoints();
+  flushTables();
+}
+
+/** x87's status or control word was replaced between slices. */
+export function refreshX87(): void {
+  refreshSummary();
 }
 
 /** Writes a control register by number between slices; false where the value is refused. */

@@ -2,7 +2,8 @@
 //
 // Every handler that can fault does so before it changes anything. The fused handlers read the target in the jump's
 // own record, the next one.
-import { advance, branch, EXIT_YIELD, jump, next, refresh } from './dispatch';
+import { noteLeave } from './debugger';
+import { advance, branch, breakpoint, EXIT_YIELD, jump, next, refresh } from './dispatch';
 import { AGAIN, CONTINUE, execute, YIELD } from './execute';
 import {
   carry,
@@ -876,6 +877,10 @@ export function run(): u32 {
         pc = next();
         if (pc == 0) return load<u32>(EXIT_REASON);
         continue;
+      case H.BREAK:
+        pc = breakpoint(pc);
+        if (pc == 0) return load<u32>(EXIT_REASON);
+        continue;
       case H.STALE:
         pc = refresh(pc);
         if (pc == 0) return load<u32>(EXIT_REASON);
@@ -1627,6 +1632,7 @@ export function run(): u32 {
           store<u32>(EXIT_REASON, EXIT_YIELD);
           return EXIT_YIELD;
         }
+        if (left != AGAIN) noteLeave(pc);
         // A repetition that goes on is a boundary at which events are looked at.
         pc = left == AGAIN ? next() : advance();
         if (pc == 0) return load<u32>(EXIT_REASON);

@@ -2,8 +2,9 @@
 import { mmioRead, mmioWrite } from './host';
 import { watch } from './breakpoints';
 import { invalidateCode } from './code-pages';
+import { watchAccess } from './debugger';
 import { fill, translatedGpa } from './paging';
-import { BREAKPOINTS, MODE, MODE_CODE64, SCRATCH, TLB } from './state';
+import { BREAKPOINTS, DEBUG, DEBUG_WATCH, MODE, MODE_CODE64, SCRATCH, TLB } from './state';
 import { entryOf, READ, TLB_ADDEND, TLB_MASK, TLB_PAGE, WRITE } from './tlb';
 import { pageInfoOf } from './tables';
 
@@ -103,6 +104,7 @@ function nextPage(va: u64): u64 {
  */
 export function hostAddress(va: u64, size: u32, access: u32): u32 {
   if (load<u32>(BREAKPOINTS) != 0) watch(va, size, access);
+  if ((load<u32>(DEBUG) & DEBUG_WATCH) != 0) watchAccess(va, size, access);
   const entry = entryOf(va);
   if ((load<u64>(entry + (access << 3)) & ~1) != (va & ~0xfff) && !fill(va, access, entry)) return 0;
   const place = <u32>va + load<u32>(entry, TLB_ADDEND);

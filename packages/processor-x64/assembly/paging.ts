@@ -1,5 +1,6 @@
 // Address translation (Intel SDM 3, chapter 4): walks the guest's tables and fills TLB entries.
 import { watches } from './breakpoints';
+import { isWatchedPage } from './debugger';
 import { segmentOf } from './record';
 import { raisePageFault, raiseWithError } from './raise';
 import {
@@ -13,6 +14,8 @@ import {
   CR4_PSE,
   CR4_SMEP,
   CUR,
+  DEBUG,
+  DEBUG_WATCH,
   EFER,
   EFER_LMA,
   EFER_NXE,
@@ -193,7 +196,10 @@ export function fill(va: u64, access: u32, entry: u32): bool {
     // Until it is dirty, the first write has to come this way.
     if (access != WRITE && !leafDirty) mayWrite = false;
   }
-  if (load<u32>(BREAKPOINTS) != 0 && watches(va)) {
+  if (
+    (load<u32>(BREAKPOINTS) != 0 && watches(va)) ||
+    ((load<u32>(DEBUG) & DEBUG_WATCH) != 0 && isWatchedPage(va))
+  ) {
     mayRead = false;
     mayWrite = false;
   }

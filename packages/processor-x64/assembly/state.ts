@@ -65,6 +65,8 @@ export const VP_INDEX: u32 = STATE + 0x0ec;
 export const RIP_MASK: u32 = STATE + 0x0f0;
 /** u32: what POPF, SYSCALL and the like may have made due; traps of the last instruction (DR6 bits). */
 export const PENDING_TRAP: u32 = STATE + 0x0f8;
+/** In PENDING_TRAP, above DR6's bits: the trap of ICEBP, which DR6 does not show. */
+export const ICEBP: u32 = 0x10000;
 
 // Segment registers, 32 bytes each, in the order of their encodings, then LDTR and TR.
 export const SEGMENTS: u32 = STATE + 0x100;
@@ -133,6 +135,12 @@ export const TLB_LOG_COUNT: u32 = STATE + 0x3e8;
 
 /** u32: breakpoints of DR7 that are on, as its bits 0, 2, 4 and 6; every instruction is a block of its own then. */
 export const BREAKPOINTS: u32 = STATE + 0x3ec;
+/** u32: what the debugger asked of the next instruction: bits STEP_*. */
+export const DEBUG_STEP: u32 = STATE + 0x3f0;
+/** u32: why the debugger was called: see debugger.ts. */
+export const DEBUG_REASON: u32 = STATE + 0x3f4;
+/** i64: instructions that had retired when the VP stopped at a breakpoint, which it passes then. */
+export const DEBUG_PASSED: u32 = STATE + 0x3f8;
 
 // The exception that is being raised or delivered.
 export const FAULT_VECTOR: u32 = STATE + 0x400; // u32
@@ -173,6 +181,39 @@ export const FPU_SCRATCH: u32 = STATE + 0x840;
 export const FETCH_BUFFER: u32 = STATE + 0x880;
 /** What TypeScript and the engine hand each other: Qwords and the like. */
 export const EXCHANGE: u32 = STATE + 0x8c0;
+
+// Bits of DEBUG_STEP.
+/** One instruction, then stop. */
+export const STEP_ASKED: u32 = 1;
+/** That instruction runs. */
+export const STEP_RUNS: u32 = 2;
+/** One instruction as a block of its own, so that a watchpoint stops right behind it. */
+export const STEP_ARMED: u32 = 4;
+
+// What the VPs' debugger wants, behind the state of the VP (debugger.ts).
+/** u32: bits DEBUG_*. */
+export const DEBUG: u32 = 0x12000;
+export const DEBUG_BREAK_COUNT: u32 = DEBUG + 4; // u32
+export const DEBUG_WATCH_COUNT: u32 = DEBUG + 8; // u32
+/** u32: a watchpoint was hit, at DEBUG_HIT_ADDRESS. */
+export const DEBUG_HIT: u32 = DEBUG + 12;
+export const DEBUG_HIT_ADDRESS: u32 = DEBUG + 16; // u64
+/** u32: branches noted since the start. */
+export const RECENT_COUNT: u32 = DEBUG + 24;
+export const DEBUG_BREAKS: u32 = DEBUG + 0x100;
+export const DEBUG_BREAKS_MAX: u32 = 256;
+export const DEBUG_WATCHES: u32 = DEBUG + 0x900;
+export const DEBUG_WATCHES_MAX: u32 = 64;
+export const RECENT: u32 = DEBUG + 0xe00;
+export const RECENT_ENTRIES: u32 = 64;
+
+// Bits of DEBUG.
+/** Each instruction is told to the host before it runs. */
+export const DEBUG_TRACE: u32 = 1;
+export const DEBUG_BREAK: u32 = 2;
+export const DEBUG_WATCH: u32 = 4;
+/** Every branch is noted: none is linked to its target. */
+export const DEBUG_BRANCHES: u32 = 8;
 
 // Bits of MODE.
 export const MODE_CODE_MASK: u32 = 3;

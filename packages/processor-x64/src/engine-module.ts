@@ -25,6 +25,7 @@ export interface EngineExports {
   readonly CR2: Place;
   readonly CR3: Place;
   readonly CR4: Place;
+  readonly DEBUG: Place;
   readonly EFER: Place;
   readonly EXCHANGE: Place;
   readonly GPR: Place;
@@ -57,6 +58,8 @@ export interface EngineExports {
   setSegmentRegister(n: number, selector: number, base: bigint, limit: number, attributes: number): void;
   setEfer(value: bigint): number;
   setControl(register: number, value: bigint): number;
+  setDebugRegister(n: number, value: bigint): void;
+  refreshX87(): void;
 }
 
 /** What the engine calls; see assembly/host.ts. */
@@ -75,6 +78,7 @@ export interface EngineHost {
   writeTaskPriority(priority: number): void;
   tscTicks(): number;
   random32(): number;
+  trace(): void;
   unknownInstruction(length: number): void;
 }
 

@@ -14,6 +14,7 @@ import {
 } from '@kensho/core';
 import { x64Cpuid } from './cpuid.ts';
 import { type EngineExports, instantiate } from './engine-module.ts';
+import { X64Debug } from './x64-debug.ts';
 import { type VpEngine, X64Vp } from './x64-vp.ts';
 
 /** How a processor of this kind differs from its siblings. */
@@ -33,6 +34,8 @@ const CODE_CACHE_BYTES = 32 * 2 ** 20;
 /** PHYSICAL_BITS of assembly/paging.ts. */
 const PHYSICAL_BITS = 40;
 const CR4_OSXSAVE = 1 << 18;
+/** In a VP's state (assembly/state.ts). */
+const KERNEL_GS_BASE = 0x2b0;
 
 /**
  * The software x86-64 processor of one partition: one WebAssembly instance, in whose memory lie the state of its VPs,
@@ -42,13 +45,15 @@ export class X64Engine implements ProcessorEngine, VpEngine {
   readonly arena: PageArena;
   readonly exports: EngineExports;
   readonly options: ProcessorOptions;
+  readonly debug: X64Debug;
   /** The engine's memory, and views of the places that it shares. */
   readonly view: DataView;
   /** Copy of the GPA space's page table. */
   readonly #gpaMap: Uint32Array;
   /** For each arena page four words, of which the first two are 0 where it has no decoded code. */
   readonly #pageInfo: Uint32Array;
-  readonly #vps: X64Vp[] = [];
+  readonly vps: X64Vp[] = [];
+  #gpa: GpaSpace | undefined;
   readonly #exchange: number;
   readonly #cr4: number;
   readonly #signature: number;
@@ -107,6 +112,7 @@ export class X64Engine implements ProcessorEngine, VpEngine {
       writeTaskPriority: (priority) => this.#intercepts.writeTaskPriority(priority),
       tscTicks: () => Math.floor(clock.nowNs() * ticksPerNs),
       random32: kind.random32,
+      trace: () => this.debug.traceInstruction(this.#current as X64Vp),
       unknownInstruction: (length) => this.#reportUnknown(length),
     });
     if (exports.configure(pages, options.vpCount, kind.codeCacheBytes ?? CODE_CACHE_BYTES) === 0) {
@@ -124,10 +130,12 @@ export class X64Engine implements ProcessorEngine, VpEngine {
     this.#exchange = exports.EXCHANGE.value;
     this.#cr4 = exports.CR4.value;
     this.#signature = exports.SIGNATURE.value;
+    this.debug = new X64Debug(this, () => this.#gpa as GpaSpace);
   }
 
   createVp(index: number, gpa: GpaSpace, intercepts: VpIntercepts): VirtualProcessor {
     const { exports } = this;
+    this.#gpa = gpa;
     if (this.#unsubscribe === undefined) {
       const stop = gpa.onChange((firstPage, count) => this.#pagesChanged(gpa, firstPage, count));
       gpa.onWrite((arenaPage) => {
@@ -141,7 +149,7 @@ export class X64Engine implements ProcessorEngine, VpEngine {
       this.#pagesChanged(gpa, 0, gpa.pageLimit);
     }
     const vp = new X64Vp(index, this, intercepts);
-    this.#vps[index] = vp;
+    this.vps[index] = vp;
     return vp;
   }
 
@@ -184,6 +192,8 @@ export class X64Engine implements ProcessorEngine, VpEngine {
         return this.#cr4;
       case HvRegister.EFER:
         return this.exports.EFER.value;
+      case HvRegister.KERNEL_GS_BASE:
+        return this.exports.STATE.value + KERNEL_GS_BASE;
       default:
         return undefined;
     }
@@ -277,6 +287,6 @@ export class X64Engine implements ProcessorEngine, VpEngine {
       const access = gpa.accessOf(page);
       this.#gpaMap[page] = access === 0 ? 0 : (gpa.translatePage(page, 0) << 3) | access;
     }
-    for (const vp of this.#vps) vp?.flushTlb();
+    for (const vp of this.vps) vp?.flushTlb();
   }
 }

@@ -8,6 +8,7 @@ import {
   type VpIntercepts,
 } from '@kensho/core';
 import type { EngineExports } from './engine-module.ts';
+import { getFpuRegister, isFpuRegister, setFpuRegister } from './fpu-registers.ts';
 
 /** Pages beyond which dropping all translations costs less than dropping them one by one. */
 const FLUSH_PAGES_MAX = 64;
@@ -16,6 +17,10 @@ const FLUSH_PAGES_MAX = 64;
 export interface VpEngine {
   readonly exports: EngineExports;
   readonly options: ProcessorOptions;
+  readonly debug: {
+    /** How much of a slice's budget may be used. */
+    beginSlice(vp: X64Vp, budget: number): number;
+  };
   /** The engine's memory. */
   readonly view: DataView;
   /** Puts the state of a VP in place. */
@@ -35,6 +40,17 @@ const SEGMENT_BYTES = 32;
 /** GDTR and IDTR there: base, limit. */
 const GDTR = 0x200;
 const IDTR = 0x210;
+/** DR0 to DR7, 8 bytes each. */
+const DR0 = 0x250;
+
+/** Where a debug register lies in a VP's state; undefined for other registers. DR4 and DR5 have no place. */
+function debugRegisterOffset(register: number): number | undefined {
+  if (register >= HvRegister.DR0 && register <= HvRegister.DR3) return DR0 + (register - HvRegister.DR0) * 8;
+  if (register === HvRegister.DR6 || register === HvRegister.DR7) {
+    return DR0 + (register - HvRegister.DR6 + 6) * 8;
+  }
+  return undefined;
+}
 
 /** One VP of the engine. Its registers are in the engine's memory: in place while it runs, else parked. */
 export class X64Vp implements VirtualProcessor {
@@ -56,8 +72,9 @@ export class X64Vp implements VirtualProcessor {
 
   run(budget: number): VpExit {
     const engine = this.#engine;
+    const instructions = engine.debug.beginSlice(this, Math.floor(budget));
     engine.select(this);
-    engine.exports.beginSlice(Math.max(1, Math.min(Math.floor(budget), 0x3fffffff)));
+    engine.exports.beginSlice(Math.max(1, Math.min(instructions, 0x3fffffff)));
     for (;;) {
       const exit = engine.run();
       if (exit === VpExit.YIELD && !this.#yields) continue;
@@ -94,7 +111,14 @@ export class X64Vp implements VirtualProcessor {
 
   getRegister(register: number, value: RegisterValue): boolean {
     const engine = this.#engine;
+    if (isFpuRegister(register)) return getFpuRegister(engine.view, this.#state, register, value);
     if (isWideRegister(register)) return this.#getWide(register, value);
+    const debug = debugRegisterOffset(register);
+    if (debug !== undefined) {
+      value.lo = engine.view.getUint32(this.#state + debug, true);
+      value.hi = engine.view.getUint32(this.#state + debug + 4, true);
+      return true;
+    }
     const at = engine.registerAddress(register);
     if (at !== undefined) {
       value.lo = engine.view.getUint32(at + this.#delta, true);
@@ -126,8 +150,15 @@ export class X64Vp implements VirtualProcessor {
 
   setRegister(register: number, value: RegisterValue): boolean {
     const engine = this.#engine;
+    if (isFpuRegister(register)) return this.#setFpu(register, value);
     if (isWideRegister(register)) return this.#setWide(register, value);
     const wide = (BigInt(value.hi >>> 0) << 32n) | BigInt(value.lo >>> 0);
+    const debug = debugRegisterOffset(register);
+    if (debug !== undefined) {
+      const n = (debug - DR0) / 8;
+      engine.whileSelected(this, () => engine.exports.setDebugRegister(n, BigInt.asIntN(64, wide)));
+      return true;
+    }
     const control = (n: number) =>
       engine.whileSelected(this, () => engine.exports.setControl(n, BigInt.asIntN(64, wide))) !== 0;
     switch (register) {
@@ -223,13 +254,26 @@ export class X64Vp implements VirtualProcessor {
     return true;
   }
 
+  #setFpu(register: number, value: RegisterValue): boolean {
+    const engine = this.#engine;
+    const done = setFpuRegister(engine.view, this.#state, register, value);
+    if (register === HvRegister.FP_CONTROL_STATUS) {
+      engine.whileSelected(this, () => engine.exports.refreshX87());
+    }
+    return done;
+  }
+
   /** Where a segment or table register lies. */
   #placeOf(register: number): number | undefined {
-    const state = this.#engine.exports.STATE.value + this.#delta;
+    const state = this.#state;
     if (register === HvRegister.GDTR) return state + GDTR;
     if (register === HvRegister.IDTR) return state + IDTR;
     if (register > HvRegister.TR) return undefined;
     return state + SEGMENTS + (register - HvRegister.ES) * SEGMENT_BYTES;
+  }
+
+  get #state(): number {
+    return this.#engine.exports.STATE.value + this.#delta;
   }
 
   /** How far its state is from the place of the one that runs. */

@@ -9,6 +9,7 @@ import { GuestFaults, type Logger, silentLogger } from '../logger.ts';
 import { PAGE_SIZE } from '../memory/arena.ts';
 import { GpaSpace } from '../memory/gpa-space.ts';
 import type { ProcessorEngine, ProcessorKind, RegisterValue } from '../processor/contract.ts';
+import { VpDebugger } from './debugger.ts';
 import { DmaRemappingUnit } from './dma-remapping.ts';
 import { InterceptTable } from './intercepts.ts';
 import { IoPortTable } from './io-ports.ts';
@@ -104,6 +105,7 @@ export class Partition implements PartitionPrincipal, HypercallTarget {
   readonly hypercalls: HypercallDispatcher;
   readonly control: PartitionControl;
   readonly runner: PartitionRunner;
+  readonly debugger: VpDebugger;
   /** By index; without gaps once the virtualization stack has created them all. */
   readonly vps: Vp[] = [];
 
@@ -185,6 +187,11 @@ export class Partition implements PartitionPrincipal, HypercallTarget {
       nsPerInstruction: 1e9 / tscFrequencyHz,
       sliceInstructions: options.sliceInstructions,
       onPaused: (paused) => this.events.tell({ kind: paused ? 'paused' : 'resumed' }),
+    });
+    this.debugger = new VpDebugger({
+      processor: this.engine.debug,
+      runner: this.runner,
+      gpa: this.gpa,
     });
     this.control = {
       assertVirtualInterrupt: (interrupt: VirtualInterrupt) => this.platform.deliver(interrupt),

@@ -27,6 +27,14 @@ export interface PartitionRunnerOptions {
   onPaused?(paused: boolean): void;
 }
 
+/** Which VPs a resumed run begins with; see {@link PartitionRunner.resume}. */
+export interface ResumeOptions {
+  /** The VP whose turn comes last. */
+  readonly last?: number;
+  /** The one VP that runs. */
+  readonly only?: number;
+}
+
 /** Long enough that entering the processor costs nothing, short enough that timers of a real clock are on time. */
 const SLICE_INSTRUCTIONS = 50_000;
 
@@ -91,6 +99,8 @@ export class PartitionRunner {
   readonly #elapsedNs: () => number;
 
   #turn = 0;
+  #only: number | undefined;
+  #onDebugExit: ((vpIndex: number, exit: VpExit) => boolean) | undefined;
   /** VPs in a row that halted with nothing to wake them. */
   #halted = 0;
   #rounds = 0;
@@ -133,6 +143,14 @@ export class PartitionRunner {
   /** Resolves when no run is under way. */
   async whenEnded(): Promise<void> {
     await this.#ended?.promise;
+  }
+
+  /**
+   * Tells a debugger, the one listener, that a VP's slice ended with VpExit.DEBUG or TRIPLE_FAULT. Where it says so,
+   * that pauses the run instead of going on or ending it.
+   */
+  onDebugExit(listener: ((vpIndex: number, exit: VpExit) => boolean) | undefined): void {
+    this.#onDebugExit = listener;
   }
 
   /** Whether VPs stand still, or are about to, until {@link resume}. */
@@ -215,9 +233,11 @@ export class PartitionRunner {
     await this.#rested.promise;
   }
 
-  /** Lets paused VPs go on. */
-  resume(): void {
+  /** Lets paused VPs go on, all of them where nothing else is said. */
+  resume({ last, only }: ResumeOptions = {}): void {
     this.#paused = false;
+    this.#only = only;
+    if (last !== undefined) this.#turn = (last + 1) % this.#vps.length;
     this.#goOn();
     this.#rested?.resolve();
     this.#rested = undefined;
@@ -289,7 +309,7 @@ export class PartitionRunner {
   }
 
   #runSlice(): void {
-    const vp = this.#vps[this.#turn];
+    const vp = this.#vps[this.#only ?? this.#turn];
     this.#turn = (this.#turn + 1) % this.#vps.length;
     const { processor } = vp;
     this.#slices.value++;
@@ -337,7 +357,17 @@ export class PartitionRunner {
           this.#halted++;
         }
         return;
+      case VpExit.DEBUG:
       case VpExit.TRIPLE_FAULT:
+        if (this.#onDebugExit?.(vp.index, exit)) {
+          this.#paused = true;
+          this.#halted = 0;
+          return;
+        }
+        if (exit === VpExit.DEBUG) {
+          this.#halted = 0;
+          return;
+        }
         this.#end ??= { reason: 'triple-fault', vpIndex: vp.index };
         return;
       case VpExit.ENDED:

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { PageArena } from '../memory/arena.ts';
 import type { GpaSpace } from '../memory/gpa-space.ts';
+import type { ProcessorDebug } from './debug.ts';
 
 /** A 64-bit value as two unsigned halves; reused on hot paths so that nothing is allocated. */
 export interface Qword {
@@ -80,12 +81,15 @@ export const VpExit = {
   TRIPLE_FAULT: 3,
   /** The program that a TypeScript guest consists of has ended. */
   ENDED: 4,
+  /** A debugger's step is done, or its breakpoint or watchpoint was hit: see ProcessorDebug. */
+  DEBUG: 5,
 } as const;
 export type VpExit = (typeof VpExit)[keyof typeof VpExit];
 
 /**
  * Registers that the partition API reads and writes by name (TLFS, HV_REGISTER_NAME). They are 64 bits wide, but for
- * segment and table registers, which have 128: see {@link segmentRegister} and {@link tableRegister}.
+ * those of the floating-point units, and segment and table registers, which have 128: see {@link segmentRegister} and
+ * {@link tableRegister}.
  */
 export const HvRegister = {
   RAX: 0x00020000,
@@ -106,11 +110,25 @@ export const HvRegister = {
   R15: 0x0002000f,
   RIP: 0x00020010,
   RFLAGS: 0x00020011,
+  /** XMM1 to XMM15 follow. */
+  XMM0: 0x00030000,
+  /** ST(0), as FXSAVE has it: significand in the lower 64 bits; ST(1) to ST(7) follow. */
+  FP_MMX0: 0x00030010,
+  /** Control 15:0, status 31:16, tags (bit n: register n is in use) 39:32, opcode 63:48, last RIP 127:64. */
+  FP_CONTROL_STATUS: 0x00030018,
+  /** Last RDP 63:0, MXCSR 95:64, its mask 127:96. */
+  XMM_CONTROL_STATUS: 0x00030019,
   CR0: 0x00040000,
   CR2: 0x00040001,
   CR3: 0x00040002,
   CR4: 0x00040003,
   CR8: 0x00040004,
+  DR0: 0x00050000,
+  DR1: 0x00050001,
+  DR2: 0x00050002,
+  DR3: 0x00050003,
+  DR6: 0x00050004,
+  DR7: 0x00050005,
   ES: 0x00060000,
   CS: 0x00060001,
   SS: 0x00060002,
@@ -122,13 +140,14 @@ export const HvRegister = {
   IDTR: 0x00070000,
   GDTR: 0x00070001,
   EFER: 0x00080001,
+  KERNEL_GS_BASE: 0x00080002,
 } as const;
 export type HvRegister = (typeof HvRegister)[keyof typeof HvRegister];
 
-/** Whether a register has more than 64 bits: segment and table registers. */
+/** Whether a register has more than 64 bits: those of the floating-point units, segment and table registers. */
 export function isWideRegister(register: number): boolean {
   const group = register >>> 16;
-  return group === 6 || group === 7;
+  return group === 3 || group === 6 || group === 7;
 }
 
 /** One virtual processor as the hypervisor drives it. */
@@ -181,6 +200,8 @@ export interface ProcessorOptions {
 /** The processor of one partition: its guest memory and its VPs. */
 export interface ProcessorEngine {
   readonly arena: PageArena;
+  /** Undefined where its VPs cannot be debugged. */
+  readonly debug?: ProcessorDebug;
   createVp(index: number, gpa: GpaSpace, intercepts: VpIntercepts): VirtualProcessor;
   dispose(): void;
 }
