@@ -4,14 +4,18 @@ import {
   type DeviceKind,
   definePlugin,
   GPA_SPACE,
+  GUEST_FAULTS,
   INTERRUPT_LINES,
   IO_PORTS,
   KenshoError,
   type MmioHandler,
   type MmioRegion,
+  PARTITION_INFO,
+  PORTS,
   type PortHandler,
   type PortRegion,
 } from '@kensho/core';
+import { SynicTestPort } from './synic-test-port.ts';
 
 /** Where kvm-unit-tests look for it, as in QEMU's `pc-testdev` (lib/x86/isr.h, x86/ioram.h, x86/realmode.c). */
 const DATA_PORT = 0xe0;
@@ -33,7 +37,7 @@ function bytesOf(count: number): PortHandler & MmioHandler {
 const kernelTestKind: DeviceKind = {
   id: 'kernel-test',
   description:
-    'What kvm-unit-tests try a processor and a board with: ports, memory, and a hand on the interrupt lines',
+    'What kvm-unit-tests try a machine with: ports, memory, and a hand on interrupt lines and the SynIC',
   path: 'emulated',
   create(partition): Device {
     const ports = partition.resolve(IO_PORTS);
@@ -52,6 +56,10 @@ const kernelTestKind: DeviceKind = {
         },
       },
     ];
+    const synic = partition.resolve(PARTITION_INFO).enlightened
+      ? new SynicTestPort(partition.resolve(PORTS), partition.resolve(GUEST_FAULTS))
+      : undefined;
+    if (synic !== undefined) regions.push(synic.region);
     const memory: MmioRegion = {
       name: 'test-memory',
       gpa: MEMORY_GPA,
@@ -74,6 +82,7 @@ const kernelTestKind: DeviceKind = {
     return {
       stop() {
         release();
+        synic?.stop();
         for (const line of lines) line.set(false);
       },
     };
