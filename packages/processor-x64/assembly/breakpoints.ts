@@ -1,10 +1,12 @@
 // Breakpoints of the debug registers (Intel SDM 3, 17.2). While one is on, each instruction is a block of its own, and
 // pages with a watched address never get into the TLB.
-import { BREAKPOINTS, DR0, DR7, PENDING_TRAP } from './state';
+import { BREAKPOINTS, CR4, CR4_DE, DR0, DR7, PENDING_TRAP } from './state';
 import { WRITE } from './tlb';
 
 const ON_EXECUTION: u32 = 0;
 const ON_WRITE: u32 = 1;
+/** With CR4.DE only. */
+const ON_PORT: u32 = 2;
 const ON_ACCESS: u32 = 3;
 
 /** DR7 changed. */
@@ -44,6 +46,17 @@ export function watch(va: u64, size: u32, access: u32): void {
     const length = sizeOfWatch(n);
     const start = load<u64>(DR0 + (n << 3)) & ~(length - 1);
     if (va < start + length && start < va + size) store<u32>(PENDING_TRAP, load<u32>(PENDING_TRAP) | (1 << n));
+  }
+}
+
+/** Notes the breakpoints that an access to I/O ports hits. */
+export function watchPort(port: u32, size: u32): void {
+  if ((load<u32>(CR4) & CR4_DE) == 0) return;
+  for (let n: u32 = 0; n < 4; n++) {
+    if (!isOn(n) || kindOf(n) != ON_PORT) continue;
+    const length = <u32>sizeOfWatch(n);
+    const start = load<u32>(DR0 + (n << 3)) & ~(length - 1);
+    if (port < start + length && start < port + size) store<u32>(PENDING_TRAP, load<u32>(PENDING_TRAP) | (1 << n));
   }
 }
 

@@ -358,8 +358,6 @@ function deliverProtected(
 ): void {
   const flags = readFlags();
   const virtual8086 = (flags & VM) != 0;
-  // INT n of virtual-8086 code needs IOPL 3 (without VME).
-  if (virtual8086 && software && ((flags >> 12) & 3) != 3 && vector != 3 && vector != 4) raiseWithError(EX_GP, 0);
   if ((vector << 3) + 7 > load<u32>(IDTR_LIMIT)) raiseWithError(EX_GP, gateError(vector));
   const entry = systemRead64(load<u64>(IDTR_BASE) + (vector << 3));
   const gate = descriptorAttr(entry);

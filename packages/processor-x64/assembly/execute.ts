@@ -30,6 +30,7 @@ import {
   CR4_OSFXSR,
   DF,
   EFLAGS,
+  EX_BP,
   EX_OF,
   FS,
   GDTR_BASE,
@@ -41,6 +42,7 @@ import {
   LDTR,
   MSR_TSC_AUX,
   OF,
+  PAUSES,
   PENDING_TRAP,
   RCX,
   RIP,
@@ -425,6 +427,15 @@ export function execute(handler: u32, op: u32): u32 {
   return CONTINUE;
 }
 
+/** Others get their turn after so many PAUSEs: giving it to them costs as much as a dozen looks at a lock. */
+const PAUSES_PER_TURN: u32 = 16;
+
+function endsTurn(): bool {
+  const pauses = load<u32>(PAUSES) + 1;
+  store<u32>(PAUSES, pauses < PAUSES_PER_TURN ? pauses : 0);
+  return pauses >= PAUSES_PER_TURN;
+}
+
 /** The handlers that end their block. */
 function executeLast(handler: u32, op: u32): u32 {
   switch (handler) {
@@ -461,8 +472,10 @@ function executeLast(handler: u32, op: u32): u32 {
       transfer.returnFar(sizeOf(op), <u32>immOf(op));
       return LEAVE;
     case H.INT3:
+      control.interrupt(op, EX_BP);
+      return LEAVE;
     case H.INT:
-      control.interrupt(op, <u32>immOf(op) & 0xff);
+      control.numberedInterrupt(op);
       return LEAVE;
     case H.INTO:
       if ((readFlags() & OF) != 0) {
@@ -497,7 +510,7 @@ function executeLast(handler: u32, op: u32): u32 {
       break;
     case H.PAUSE:
       control.goNext(op);
-      return YIELD;
+      return endsTurn() ? YIELD : LEAVE;
     // The others go on behind themselves.
     case H.ICEBP:
       control.goNext(op);

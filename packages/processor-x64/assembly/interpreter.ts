@@ -21,7 +21,7 @@ import {
   zero,
 } from './flags';
 import { H } from './handlers';
-import { hostAddress, probeWrite, read, write } from './memory';
+import { checkAlignment, hostAddress, probeWrite, read, write } from './memory';
 import { address } from './operand';
 import { raiseGp } from './raise';
 import { indexInBlock, nextOffsetOf, regOf, rmOf } from './record';
@@ -108,6 +108,7 @@ const OP_MOV: u32 = 9;
 }
 
 function prepareWrite(va: u64, size: u32): u32 {
+  checkAlignment(va, size);
   if ((<u32>va & 0xfff) + size <= 0x1000) return hostAddress(va, size, WRITE);
   probeWrite(va, size);
   return 0;

@@ -4,8 +4,9 @@ import { watch } from './breakpoints';
 import { invalidateCode } from './code-pages';
 import { watchAccess } from './debugger';
 import { fill, translatedGpa } from './paging';
-import { BREAKPOINTS, DEBUG, DEBUG_WATCH, MODE, MODE_CODE64, SCRATCH, TLB } from './state';
-import { entryOf, READ, TLB_ADDEND, TLB_MASK, TLB_PAGE, WRITE } from './tlb';
+import { raiseWithError } from './raise';
+import { ALIGNED_ONLY, BREAKPOINTS, DEBUG, DEBUG_WATCH, EX_AC, MODE, MODE_CODE64, SCRATCH, TLB } from './state';
+import { entryOf, READ, TLB_ADDEND, TLB_MASK, TLB_PAGE, userTable, WRITE } from './tlb';
 import { pageInfoOf } from './tables';
 
 /** Reads a value of 1 to 8 bytes. */
@@ -108,10 +109,11 @@ export function hostAddress(va: u64, size: u32, access: u32): u32 {
   const entry = entryOf(va);
   if ((load<u64>(entry + (access << 3)) & ~1) != (va & ~0xfff) && !fill(va, access, entry)) return 0;
   const place = <u32>va + load<u32>(entry, TLB_ADDEND);
-  if (access == WRITE && load<u64>(entry, 8) == ((va & ~0xfff) | 1)) {
+  // The tag of a page without decoded code; one that is watched has none.
+  if (access == WRITE && load<u64>(entry, 8) != (va & ~0xfff)) {
     const arenaPage = load<u32>(entry, TLB_PAGE);
     if (load<u64>(pageInfoOf(arenaPage)) != 0) invalidateCode(arenaPage, <u32>va & 0xfff, size);
-    else store<u64>(entry, va & ~0xfff, 8);
+    else if (load<u64>(entry, 8) == ((va & ~0xfff) | 1)) store<u64>(entry, va & ~0xfff, 8);
   }
   return place;
 }
@@ -186,7 +188,14 @@ function writePart(va: u64, size: u32, value: u64): void {
   else deviceWrite(translatedGpa(), size, value);
 }
 
+/** #AC(0) for an operand of 1 to 16 bytes that is not at a multiple of its size (Intel SDM 3, table 6-7). */
+export function checkAlignment(va: u64, size: u32): void {
+  if (load<u32>(ALIGNED_ONLY) == 0 || !userTable()) return;
+  if (popcnt<u32>(size) == 1 && (<u32>va & (size - 1)) != 0) raiseWithError(EX_AC, 0);
+}
+
 function readSlow(va: u64, size: u32): u64 {
+  checkAlignment(va, size);
   const first: u32 = 0x1000 - (<u32>va & 0xfff);
   if (first >= size) return readPart(va, size);
   const rest = nextPage(va);
@@ -195,6 +204,7 @@ function readSlow(va: u64, size: u32): u64 {
 }
 
 function writeSlow(va: u64, size: u32, value: u64): void {
+  checkAlignment(va, size);
   const first: u32 = 0x1000 - (<u32>va & 0xfff);
   if (first >= size) {
     writePart(va, size, value);
@@ -224,6 +234,7 @@ export function probeRead(va: u64, size: u32): void {
 
 /** Copies `size` bytes, at most a page, out of guest memory. */
 export function readGuestBytes(va: u64, to: u32, size: u32): void {
+  checkAlignment(va, size);
   const first = min<u32>(0x1000 - (<u32>va & 0xfff), size);
   copyOut(va, to, first);
   if (first < size) copyOut(nextPage(va), to + first, size - first);
@@ -245,8 +256,9 @@ function copyOut(va: u64, to: u32, size: u32): void {
 
 /** Copies `size` bytes, at most a page, into guest memory; nothing is written where a part cannot be. */
 export function writeGuestBytes(va: u64, from: u32, size: u32): void {
-  probeWrite(va, size);
+  checkAlignment(va, size);
   const first = min<u32>(0x1000 - (<u32>va & 0xfff), size);
+  if (first < size) probeWrite(va, size);
   copyIn(va, from, first);
   if (first < size) copyIn(nextPage(va), from + first, size - first);
 }
@@ -267,6 +279,7 @@ function copyIn(va: u64, from: u32, size: u32): void {
 
 /** Where `size` bytes, at most 64, can be read: in the guest's page, or in SCRATCH where they are not in one. */
 export function readPointer(va: u64, size: u32): u32 {
+  checkAlignment(va, size);
   if ((<u32>va & 0xfff) + size <= 0x1000) {
     const at = hostAddress(va, size, READ);
     if (at != 0) return at;

@@ -1,5 +1,5 @@
 // The operands that a record names.
-import { hostAddress, readPointer, readSized, writeGuestBytes, writeSized } from './memory';
+import { readPointer, readSized, writeGuestBytes, writeSized } from './memory';
 import { probeWrite } from './memory';
 import { raiseGp } from './raise';
 import {
@@ -20,7 +20,6 @@ import {
 } from './record';
 import { segmentAddress } from './segment-access';
 import { CR0, CR0_PE, EFLAGS, MODE, MODE_CODE64, RIP_MASK, RIP_PAGE, VM } from './state';
-import { WRITE } from './tlb';
 
 /** The instruction's own address, as RIP has it. */
 export function currentRip(op: u32): u64 {
@@ -160,15 +159,7 @@ export function storeOperand(op: u32, from: u32, size: u32): void {
     memory.copy(rmOf(op), from, size);
     return;
   }
-  const va = address(op, size, true);
-  if ((<u32>va & 0xfff) + size <= 0x1000) {
-    const at = hostAddress(va, size, WRITE);
-    if (at != 0) {
-      memory.copy(at, from, size);
-      return;
-    }
-  }
-  writeGuestBytes(va, from, size);
+  writeGuestBytes(address(op, size, true), from, size);
 }
 
 /** #GP(0) where a memory operand of 16 bytes is not aligned. */

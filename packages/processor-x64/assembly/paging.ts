@@ -4,6 +4,7 @@ import { isWatchedPage } from './debugger';
 import { segmentOf } from './record';
 import { raisePageFault, raiseWithError } from './raise';
 import {
+  ALIGNED_ONLY,
   BREAKPOINTS,
   CR0,
   CR0_PG,
@@ -24,7 +25,7 @@ import {
   SS,
 } from './state';
 import { gpaEntry, hostPage, pageInfoOf } from './tables';
-import { FETCH, INVALID, logEntry, READ, smapTable, TLB_ADDEND, TLB_PAGE, userTable, WRITE } from './tlb';
+import { FETCH, INVALID, logEntry, noteLargePage, READ, smapTable, TLB_ADDEND, TLB_PAGE, userTable, WRITE } from './tlb';
 
 const P: u64 = 1;
 const RW: u64 = 2;
@@ -76,7 +77,8 @@ let frame: u64 = 0;
 /** Where the leaf entry is and how long it is: for its dirty bit. */
 let leaf: u32 = 0;
 let leafDirty: bool = false;
-let leafWide: bool = false;
+/** Power of two of the page's size. */
+let pageShift: u32 = 12;
 
 function errorCode(access: u32, bits: u32): u32 {
   if (userTable()) bits |= ERROR_USER;
@@ -125,7 +127,7 @@ function walkWide(va: u64, access: u32): void {
           ? (entry & FRAME & ~((1 << shift) - 1)) | (va & ((1 << shift) - 1) & ~0xfff)
           : entry & FRAME;
         leaf = at;
-        leafWide = true;
+        pageShift = <u32>shift;
         leafDirty = (entry & D) != 0;
         return;
       }
@@ -143,10 +145,11 @@ function walkNarrow(va: u64, access: u32): void {
   const pde: u32 = directory == 0 ? 0 : load<u32>(directory);
   if ((pde & 1) == 0) raisePageFault(va, errorCode(access, 0));
   rights = pde & (RW | US);
-  leafWide = false;
+  pageShift = 12;
   if ((pde & <u32>PS) != 0 && (load<u32>(CR4) & CR4_PSE) != 0) {
     if ((pde & 0x200000) != 0) raisePageFault(va, errorCode(access, ERROR_PRESENT | ERROR_RESERVED));
     frame = (pde & 0xffc00000) | ((<u64>pde & 0x1fe000) << 19) | (va & 0x3ff000);
+    pageShift = 22;
     leaf = directory;
     leafDirty = (pde & <u32>D) != 0;
     return;
@@ -195,10 +198,12 @@ export function fill(va: u64, access: u32, entry: u32): bool {
     if ((bits & dirty) != dirty) store<u32>(leaf, bits | dirty);
     // Until it is dirty, the first write has to come this way.
     if (access != WRITE && !leafDirty) mayWrite = false;
+    if (pageShift > 12) noteLargePage(va, pageShift);
   }
   if (
     (load<u32>(BREAKPOINTS) != 0 && watches(va)) ||
-    ((load<u32>(DEBUG) & DEBUG_WATCH) != 0 && isWatchedPage(va))
+    ((load<u32>(DEBUG) & DEBUG_WATCH) != 0 && isWatchedPage(va)) ||
+    (load<u32>(ALIGNED_ONLY) != 0 && userTable())
   ) {
     mayRead = false;
     mayWrite = false;

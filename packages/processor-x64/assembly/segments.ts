@@ -14,7 +14,11 @@ import {
   segment,
 } from './segment-access';
 import {
+  AC,
+  ALIGNED_ONLY,
   CPL,
+  CR0,
+  CR0_AM,
   CS,
   DS,
   EFER,
@@ -44,7 +48,7 @@ import {
   TR,
   VM,
 } from './state';
-import { newGeneration, selectSupervisorTable, selectTable } from './tlb';
+import { flushAll, newGeneration, selectSupervisorTable, selectTable } from './tlb';
 
 /** Error codes name a selector without its privilege. */
 export const SELECTOR_MASK: u32 = 0xfffc;
@@ -260,6 +264,12 @@ export function updateMode(): void {
   }
   if (load<u32>(CPL) == 3) mode |= MODE_USER;
   store<u32>(MODE, mode);
+  const alignedOnly: u32 =
+    load<u32>(CPL) == 3 && (load<u32>(CR0) & CR0_AM) != 0 && (load<u32>(EFLAGS) & AC) != 0 ? 1 : 0;
+  if (alignedOnly != load<u32>(ALIGNED_ONLY)) {
+    store<u32>(ALIGNED_ONLY, alignedOnly);
+    flushAll();
+  }
   store<u64>(RIP_MASK, (mode & 3) == MODE_CODE64 ? 0xffffffffffffffff : 0xffffffff);
   selectTable();
 }

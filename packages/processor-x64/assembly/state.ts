@@ -154,6 +154,13 @@ export const FAULT_HAS_ERROR: u32 = STATE + 0x418;
 /** u32: the event being delivered came from outside the program. */
 export const FAULT_EXTERNAL: u32 = STATE + 0x41c;
 
+/** u32: PAUSEs since others last had their turn. */
+export const PAUSES: u32 = STATE + 0x440;
+/** u32: accesses have to be aligned: CPL 3 with CR0.AM and EFLAGS.AC. No page is in the user's TLB table then. */
+export const ALIGNED_ONLY: u32 = STATE + 0x444;
+/** u64: GiBs, by a hash, of which the TLB has parts of a page of 1 GiB. */
+export const GIGABYTE_PAGES: u32 = STATE + 0x448;
+
 // x87 (Intel SDM 1, 8.1). Physical registers, 16 bytes each: significand in bytes 0 to 7, sign and exponent in 8 and 9.
 export const X87: u32 = STATE + 0x480;
 export const X87_STRIDE: u32 = 16;
@@ -179,6 +186,9 @@ export const SCRATCH: u32 = STATE + 0x800;
 export const FPU_SCRATCH: u32 = STATE + 0x840;
 /** The bytes of an instruction that lies in two pages. */
 export const FETCH_BUFFER: u32 = STATE + 0x880;
+/** Bits for the pieces of 2 MiB, by a hash, of which the TLB has parts of a larger page than 4 KiB. */
+export const LARGE_PAGES: u32 = STATE + 0xa00;
+export const LARGE_PAGES_BYTES: u32 = 512;
 /** What TypeScript and the engine hand each other: Qwords and the like. */
 export const EXCHANGE: u32 = STATE + 0x8c0;
 

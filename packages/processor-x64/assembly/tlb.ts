@@ -11,10 +11,14 @@ import {
   CR4,
   CR4_SMAP,
   AC,
+  CR4_PAE,
   EFLAGS,
   GENERATION,
+  GIGABYTE_PAGES,
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
+  LARGE_PAGES,
+  LARGE_PAGES_BYTES,
   TLB,
   TLB_LOG_COUNT,
   VP_TLB,
@@ -94,6 +98,8 @@ export function flushAll(): void {
     memory.fill(base, 0xff, TLB_TABLE_SIZE * 3);
   }
   store<u32>(TLB_LOG_COUNT, 0);
+  store<u64>(GIGABYTE_PAGES, 0);
+  memory.fill(LARGE_PAGES, 0, LARGE_PAGES_BYTES);
   newGeneration();
 }
 
@@ -103,8 +109,44 @@ export function resetTables(): void {
   flushAll();
 }
 
-/** Drops the translation of one linear page. */
+/** The bit that stands for a piece of 2 MiB in its byte of LARGE_PAGES. */
+function largeBit(va: u64): u32 {
+  return 1 << (<u32>(va >> 21) & 7);
+}
+
+function largeByte(va: u64): u32 {
+  return LARGE_PAGES + ((<u32>(va >> 24) ^ <u32>(va >> 33)) & (LARGE_PAGES_BYTES - 1));
+}
+
+function gigabyteBit(va: u64): u64 {
+  return <u64>1 << ((va >> 30) & 63);
+}
+
+/** Notes that the TLB gets a part of a page of 2 to the power of `shift` bytes: INVLPG has to find its other parts. */
+export function noteLargePage(va: u64, shift: u32): void {
+  if (shift > 22) {
+    store<u64>(GIGABYTE_PAGES, load<u64>(GIGABYTE_PAGES) | gigabyteBit(va));
+    return;
+  }
+  const at = largeByte(va);
+  store<u8>(at, load<u8>(at) | largeBit(va));
+  // Of a page of 4 MiB, both halves.
+  if (shift == 22) noteLargePage(va ^ 0x200000, 21);
+}
+
+/** Drops the translation of the page that an address is in, whatever its size. */
 export function flushPage(va: u64): void {
+  const large = (load<u8>(largeByte(va)) & largeBit(va)) != 0;
+  if ((load<u64>(GIGABYTE_PAGES) & gigabyteBit(va)) != 0 || (large && (load<u32>(CR4) & CR4_PAE) == 0)) {
+    flushAll();
+    return;
+  }
+  if (large) {
+    const first = load<u32>(VP_TLB) + ((<u32>(va >> 12) & TLB_MASK & ~511) << 5);
+    for (let table: u32 = 0; table < 3; table++) memory.fill(first + table * TLB_TABLE_SIZE, 0xff, 512 * 32);
+    newGeneration();
+    return;
+  }
   const base = load<u32>(VP_TLB) + ((<u32>(va >> 12) & TLB_MASK) << 5);
   for (let table: u32 = 0; table < 3; table++) clear(base + table * TLB_TABLE_SIZE);
   newGeneration();

@@ -51,7 +51,9 @@ const LEAF7_EBX = {
   RDSEED: 1 << 18,
   ADX: 1 << 19,
   SMAP: 1 << 20,
+  PCOMMIT: 1 << 22,
   CLFLUSHOPT: 1 << 23,
+  CLWB: 1 << 24,
   SHA: 1 << 29,
 } as const;
 

@@ -49,13 +49,15 @@ describe('running', () => {
     expect(machine.get(HvRegister.RCX)).toBe(0n);
   });
 
-  test('yields at PAUSE only where there are other VPs', () => {
-    const alone = longMode('f390 f4');
+  test('yields at every 16th PAUSE where there are other VPs', () => {
+    const code = `${'f390'.repeat(20)} f4`;
+    const alone = longMode(code);
     expect(alone.vp.run(100)).toBe(VpExit.HALT);
     const two = new Machine({ vpCount: 2 });
     two.enterLongMode(CODE, STACK);
-    two.code(CODE, 'f390 f4');
+    two.code(CODE, code);
     expect(two.vp.run(100)).toBe(VpExit.YIELD);
+    expect(two.vp.instructionsRetired).toBe(16);
     expect(two.vp.run(100)).toBe(VpExit.HALT);
   });
 

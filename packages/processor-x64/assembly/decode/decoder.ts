@@ -1172,8 +1172,8 @@ function decodeGroup15(): void {
     unknown();
     return;
   }
-  // CLFLUSH and CLFLUSHOPT; the rest saves and restores the floating-point state.
-  if (operation == 7 && repeat == 0) {
+  // CLFLUSH, CLFLUSHOPT and CLWB; the rest saves and restores the floating-point state.
+  if ((operation == 7 || (operation == 6 && prefix66)) && repeat == 0) {
     setSize(0);
     decodeModrm(0);
     setHandler(H.CLFLUSH);

@@ -4,6 +4,7 @@
 // forms likewise; 128 to 159 D9 E0 to D9 FF.
 import { condition, setFlags } from '../flags';
 import {
+  checkAlignment,
   readGuest16,
   readGuest32,
   readGuest64,
@@ -177,6 +178,7 @@ function memoryForm(number: u32, op: u32): void {
           break;
         case 5: {
           const va = beginMemory(op, 10);
+          checkAlignment(va, 8);
           readGuestBytes(va, FPU_SCRATCH, 10);
           setOut(load<u16>(FPU_SCRATCH, 8), load<u64>(FPU_SCRATCH));
           loadAny(op, va);
@@ -233,6 +235,7 @@ function memoryForm(number: u32, op: u32): void {
           break;
         case 4: {
           const va = beginMemory(op, 10);
+          checkAlignment(va, 8);
           readGuestBytes(va, FPU_SCRATCH, 10);
           fromDecimal(FPU_SCRATCH);
           loadAny(op, va);
@@ -368,6 +371,7 @@ function storeFloat64(op: u32, pops: bool): void {
 function storeExtended(op: u32): void {
   beginX87();
   const va = effectiveAddress(op, 10, true);
+  checkAlignment(va, 8);
   const top = st(0);
   const empty = isEmpty(top);
   if (empty) invalid();
@@ -399,6 +403,7 @@ function storeInteger(op: u32, bits: u32, truncate: bool, pops: bool): void {
 function storeDecimal(op: u32): void {
   beginX87();
   const va = effectiveAddress(op, 10, true);
+  checkAlignment(va, 8);
   const top = st(0);
   const empty = isEmpty(top);
   // An empty register stores what a NaN does.

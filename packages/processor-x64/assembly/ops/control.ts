@@ -172,7 +172,7 @@ export function popAll(op: u32): void {
   moveStack(8, size);
 }
 
-/** Virtual-8086 code needs IOPL 3 for what touches IF (without VME). */
+/** Virtual-8086 code needs IOPL 3 for what touches IF and for INT n (without VME). */
 function checkVirtualFlags(): void {
   const flags = load<u32>(EFLAGS);
   if ((flags & VM) != 0 && (flags & IOPL) != IOPL) raiseGp(0);
@@ -299,6 +299,12 @@ export function farSelector(): u32 {
 
 export function interrupt(op: u32, vector: u32): void {
   softwareInterrupt(vector, nextRip(op));
+}
+
+/** INT n, unlike INT3 and INTO, is for virtual-8086 code of IOPL 3 only. */
+export function numberedInterrupt(op: u32): void {
+  checkVirtualFlags();
+  interrupt(op, <u32>immOf(op) & 0xff);
 }
 
 export function bound(op: u32): void {

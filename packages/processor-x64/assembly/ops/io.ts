@@ -1,14 +1,20 @@
 // Port I/O and its permission bitmap (Intel SDM 1, chapter 19).
+import { watchPort } from '../breakpoints';
 import { portRead, portWrite } from '../host';
 import { storeRegister } from '../operand';
 import { raiseGp } from '../raise';
 import { immOf, sizeOf } from '../record';
 import { ATTR_PRESENT } from '../segment-access';
 import { attrOf, baseOf, limitOf, systemRead16 } from '../segments';
-import { CPL, CR0, CR0_PE, EFLAGS, RAX, RDX, TR, VM } from '../state';
+import { BREAKPOINTS, CPL, CR0, CR0_PE, EFLAGS, RAX, RDX, TR, VM } from '../state';
 
-/** #GP(0) where the code may not use a port. */
+/** #GP(0) where the code may not use a port; breakpoints on it are noted. */
 export function checkPort(port: u32, bytes: u32): void {
+  checkPermission(port, bytes);
+  if (load<u32>(BREAKPOINTS) != 0) watchPort(port, bytes);
+}
+
+function checkPermission(port: u32, bytes: u32): void {
   const flags = load<u32>(EFLAGS);
   if ((load<u32>(CR0) & CR0_PE) == 0) return;
   if ((flags & VM) == 0 && load<u32>(CPL) <= ((flags >> 12) & 3)) return;

@@ -9,7 +9,7 @@ import { loadUnsigned, signExtend, storeRegister } from '../operand';
 import { checkPort } from './io';
 import { addressSizeOf, FLAG_REP, FLAG_REPNE, FLAG_SEGMENTED, flagsOf, segmentOf, sizeOf } from '../record';
 import { segmentAddress } from '../segment-access';
-import { DF, EFLAGS, ES, MODE, MODE_CODE64, MODE_FLAT, RAX, RCX, RDI, RDX, RSI, ZF } from '../state';
+import { ALIGNED_ONLY, BREAKPOINTS, DF, EFLAGS, ES, MODE, MODE_CODE64, MODE_FLAT, RAX, RCX, RDI, RDX, RSI, STEP_TRAP, ZF } from '../state';
 import { READ, WRITE } from '../tlb';
 import { compute, OP_CMP } from './alu';
 import { H } from '../handlers';
@@ -90,7 +90,7 @@ function once(op: u32, handler: u32, step: i64): void {
  * not apply: across pages, with overlap, in devices' memory, in segments with limits.
  */
 function bulk(op: u32, handler: u32, count: u64): u64 {
-  if ((flagsOf(op) & FLAG_SEGMENTED) != 0 || addressSizeOf(op) == 1) return 0;
+  if ((flagsOf(op) & FLAG_SEGMENTED) != 0 || addressSizeOf(op) == 1 || load<u32>(ALIGNED_ONLY) != 0) return 0;
   const mode = load<u32>(MODE);
   if ((mode & 3) != MODE_CODE64 && (mode & MODE_FLAT) == 0) return 0;
   const size = sizeOf(op);
@@ -138,10 +138,12 @@ export function runString(op: u32): bool {
   const mask = addressMask(op);
   const compares = handler == H.CMPS || handler == H.SCAS;
   const until: u32 = (flags & FLAG_REPNE) != 0 ? ZF : 0;
-  let left: u32 = BURST;
+  // Traps come behind each element.
+  const traps = (load<u32>(STEP_TRAP) | load<u32>(BREAKPOINTS)) != 0;
+  let left: u32 = traps ? 1 : BURST;
   while ((load<u64>(RCX) & mask) != 0) {
     if (left == 0) return false;
-    if (!backwards && (handler == H.MOVS || handler == H.STOS)) {
+    if (!backwards && !traps && (handler == H.MOVS || handler == H.STOS)) {
       const done = bulk(op, handler, load<u64>(RCX) & mask);
       if (done != 0) {
         advance(RCX, op, -done);

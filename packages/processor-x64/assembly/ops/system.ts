@@ -54,7 +54,6 @@ import {
   CR4,
   CR4_DE,
   CR4_FSGSBASE,
-  CR4_MCE,
   CR4_OSFXSR,
   CR4_OSXMMEXCPT,
   CR4_OSXSAVE,
@@ -95,7 +94,6 @@ const CR4_BITS: u32 =
   CR4_DE |
   CR4_PSE |
   CR4_PAE |
-  CR4_MCE |
   CR4_PGE |
   CR4_PCE |
   CR4_OSFXSR |

@@ -40,6 +40,8 @@ export function writeGuestBytes(va: u64, from: u32, size: u32): void {
   memory.copy(<u32>va, from, size);
 }
 
+export function checkAlignment(_va: u64, _size: u32): void {}
+
 export function probeRead(_va: u64, _size: u32): void {}
 
 export function probeWrite(_va: u64, _size: u32): void {}
