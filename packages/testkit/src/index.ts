@@ -1,4 +1,5 @@
 export * from './conformance/case.ts';
+export { type ComponentSubject, componentConformance } from './conformance/component.ts';
 export { type DiskSubject, diskConformance } from './conformance/disk.ts';
 export { type EmulatedDeviceSubject, emulatedDeviceConformance } from './conformance/emulated-device.ts';
 export { receive } from './conformance/guest-case.ts';
