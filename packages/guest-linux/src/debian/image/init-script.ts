@@ -24,7 +24,7 @@ ip link set lo up
 modprobe -a -b sd_mod sr_mod $(echo "$kensho_modules" | tr , ' ')
 seen=
 while :; do
-  aliases=$(find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u)
+  aliases=$(cat /sys/bus/*/devices/*/modalias 2>/dev/null | sort -u)
   [ "$aliases" = "$seen" ] && break
   seen=$aliases
   IFS='
