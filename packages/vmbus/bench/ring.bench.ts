@@ -15,6 +15,7 @@ import {
   PageArena,
   RealClock,
   silentLogger,
+  TimerQueue,
   WorkQueue,
 } from '@kensho/core';
 import { PacketType } from '../src/channel.ts';
@@ -68,7 +69,8 @@ function answered(depth: number): () => void {
   gpa.map(0, 0, 2 * RING_PAGES, GpaAccess.ALL);
   const counters = new Counters();
   const faults = new GuestFaults(counters, silentLogger);
-  const work = new WorkQueue(new RealClock());
+  const clock = new RealClock();
+  const work = new WorkQueue(clock);
   const guest = new RingGuestChannel({
     relid: 1,
     subChannelIndex: 0,
@@ -84,9 +86,11 @@ function answered(depth: number): () => void {
     outgoing: new RingMemory(arena.words, arena.bytes, pagesFrom(RING_PAGES)),
     interrupt: () => guest.onInterrupt(),
     work,
+    timers: new TimerQueue(clock),
     counters,
     faults,
     name: 'echo',
+    batched: false,
     dma: new DmaDomain('echo', 'passthrough', gpa, counters, faults),
     gpadl: () => undefined,
     endpoint: {

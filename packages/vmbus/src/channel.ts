@@ -115,6 +115,12 @@ export interface OfferOptions {
   readonly pipe?: boolean;
   /** Class-specific bytes, at most 120 (116 for pipes). */
   readonly userData?: Uint8Array;
+  /**
+   * Lets the guest write a burst before its packets are read: the endpoint is called when no VP has anything left to
+   * do, when a while passed in which nothing was written, or a while after the signal, whichever is first. The guest
+   * gives no further signals meanwhile. @default false: called at once
+   */
+  readonly batched?: boolean;
   /** Order among the offers of one boot: lower first, then by creation. @default 100 */
   readonly order?: number;
 }

@@ -74,6 +74,26 @@ describe('with a virtual clock', () => {
     expect(counters.counter('run.instructions').value).toBe(5000);
   });
 
+  it('does what waits for idle VPs when all of them are, before it sleeps', async () => {
+    const clock = new VirtualClock();
+    const seen: number[] = [];
+    const { runner, work, timers, interrupt } = machine(clock, [
+      function* () {
+        yield 100;
+        work.whenIdle(() => {
+          seen.push(clock.nowNs());
+          interrupt(0, 0x30);
+        });
+        yield 3000;
+        yield 'halt';
+        seen.push(clock.nowNs());
+      },
+    ]);
+    timers.at(1e6, () => {});
+    await runner.run();
+    expect(seen).toEqual([6202, 6202]);
+  });
+
   it('is sampled each time so many instructions retired, whatever ends the slices', async () => {
     const clock = new VirtualClock();
     const { runner, timers } = machine(clock, [

@@ -180,6 +180,8 @@ export class PartitionRunner {
           await this.#work.wait(Number.POSITIVE_INFINITY);
         } else if (this.#halted < this.#vps.length) {
           this.#runSlice();
+        } else if (this.#work.runWhenIdle()) {
+          this.#halted = 0;
         } else {
           await this.#idle();
         }
@@ -263,7 +265,7 @@ export class PartitionRunner {
         continue;
       }
       try {
-        if (this.#work.run()) await nextEventLoopTurn();
+        if (this.#work.run() || this.#work.runWhenIdle()) await nextEventLoopTurn();
         else await this.#work.wait(Number.POSITIVE_INFINITY);
       } catch (error) {
         failure ??= { error };

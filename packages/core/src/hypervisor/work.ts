@@ -16,6 +16,7 @@ export class WorkQueue {
   #tasks: (() => void)[] = [];
   #running: (() => void)[] = [];
   readonly #pending: PendingCompletion[] = [];
+  #whenIdle: (() => void)[] = [];
   #outstanding = 0;
   readonly #waiters = new Set<() => void>();
   #onDefer: (() => void) | undefined;
@@ -34,6 +35,23 @@ export class WorkQueue {
     this.#tasks.push(task);
     this.#onDefer?.();
     this.#wake();
+  }
+
+  /**
+   * Runs `task` when no VP has anything to do: for work that a guest which is still busy would only add to. Who cannot
+   * wait for ever sets a timer as well.
+   */
+  whenIdle(task: () => void): void {
+    this.#whenIdle.push(task);
+    this.#wake();
+  }
+
+  /** Every VP is idle: runs the tasks that wait for that; false where there are none. */
+  runWhenIdle(): boolean {
+    if (this.#whenIdle.length === 0) return false;
+    this.#tasks.push(...this.#whenIdle.splice(0));
+    this.run();
+    return true;
   }
 
   /**

@@ -129,7 +129,7 @@ export class StorageVsp implements ChannelEndpoint, StorageController, Device {
 
   /** Offers the controller to the guest. */
   start(): void {
-    this.#offer = this.#bus.offer({ ...this.#identity, dma: this.dma, name: this.#id }, this);
+    this.#offer = this.#bus.offer({ ...this.#identity, dma: this.dma, name: this.#id, batched: true }, this);
   }
 
   /** Takes the controller away; resolves when nothing of it touches the guest's memory or a disk any more. */

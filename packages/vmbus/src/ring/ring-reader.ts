@@ -126,6 +126,11 @@ export class RingReader {
     return RingRead.PACKET;
   }
 
+  /** The peer's write index, unchecked: whether it moved says whether the peer writes. */
+  get writeIndex(): number {
+    return this.#memory.words[this.#memory.control + RingControl.WRITE_INDEX];
+  }
+
   /** Whether there is something to read now. */
   hasMore(): boolean {
     return this.#available > 0 || this.#refill() === RingRead.PACKET;

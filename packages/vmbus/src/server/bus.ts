@@ -275,9 +275,11 @@ export class VmbusServer implements Vmbus {
       outgoing: new RingMemory(words, bytes, pages.outgoing),
       interrupt: () => void eventPort.signal(),
       work,
+      timers,
       counters,
       faults,
       name: options.name,
+      batched: options.batched ?? false,
       dma: options.dma,
       gpadl: (handle) => gpadls.get(handle),
       // A channel that is closing may have been signalled just before; its device has heard the last of it.

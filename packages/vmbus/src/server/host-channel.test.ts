@@ -23,6 +23,117 @@ function answers(guest: ReturnType<typeof channelPair>['guest']): number[] {
 
 const bytes = (length: number) => Uint8Array.from({ length }, (_, i) => i);
 
+describe('a batched channel', () => {
+  const US = 1000;
+  const GAP = 300 * US;
+
+  function burst() {
+    let reads = 0;
+    const pair = channelPair(
+      (channel) => {
+        reads++;
+        echo(channel);
+      },
+      { batched: true, ringPages: 8 },
+    );
+    let id = 0;
+    const send = () => {
+      expect(pair.guest.trySend(bytes(64), ++id, true)).toBe(true);
+      pair.guest.flush();
+    };
+    /** Lets guest code run for a while. */
+    const pass = (ns: number) => {
+      pair.clock.advance(ns);
+      pair.timers.runDue();
+      pair.work.run();
+    };
+    return { pair, send, pass, reads: () => reads };
+  }
+
+  it('is read when every VP is idle: one signal, one interrupt for all that was written', () => {
+    const { pair, send, pass, reads } = burst();
+    for (let i = 0; i < 8; i++) {
+      send();
+      pass(60 * US);
+    }
+    expect(reads()).toBe(0);
+    expect(pair.work.runWhenIdle()).toBe(true);
+    expect(pair.seen).toEqual({ signals: 1, interrupts: 1 });
+    expect(answers(pair.guest)).toHaveLength(8);
+    expect(pair.work.runWhenIdle()).toBe(false);
+    send();
+    expect(pair.seen.signals).toBe(2);
+  });
+
+  it('is read when nothing more is written, though the guest goes on', () => {
+    const { pair, send, pass, reads } = burst();
+    send();
+    pass(200 * US);
+    send();
+    pass(200 * US);
+    expect(reads()).toBe(0);
+    pass(GAP);
+    expect(reads()).toBe(1);
+    expect(answers(pair.guest)).toEqual([1, 2]);
+    pass(5000 * US);
+    expect(reads()).toBe(1);
+  });
+
+  it('is read after a while though the guest writes without end', () => {
+    const { pair, send, pass, reads } = burst();
+    for (let i = 0; i < 80 && reads() === 0; i++) {
+      send();
+      pass(50 * US);
+    }
+    expect(pair.clock.nowNs()).toBe(2000 * US);
+    expect(answers(pair.guest)).toHaveLength(40);
+  });
+
+  it('asks once for idle time, however often the guest signals', () => {
+    const { pair, send, pass } = burst();
+    let tasks = 0;
+    pair.work.whenIdle = () => void tasks++;
+    for (let i = 0; i < 100; i++) {
+      send();
+      send();
+      pass(GAP);
+      pass(GAP);
+      expect(answers(pair.guest)).toHaveLength(2);
+    }
+    expect(pair.seen.signals).toBe(100);
+    expect(tasks).toBe(1);
+  });
+
+  it('is read at once for a while where waiting gained nothing, then tries again', () => {
+    const { pair, send, pass, reads } = burst();
+    send();
+    pass(GAP);
+    expect(answers(pair.guest)).toHaveLength(1);
+    for (let i = 0; i < 64; i++) {
+      send();
+      pair.work.run();
+      expect(answers(pair.guest)).toHaveLength(1);
+    }
+    expect(reads()).toBe(65);
+    send();
+    pair.work.run();
+    expect(reads()).toBe(65);
+    expect(pair.work.runWhenIdle()).toBe(true);
+    send();
+    pair.work.run();
+    expect(reads(), 'an idle guest lost nothing').toBe(66);
+  });
+
+  it('that closes meanwhile is not read', () => {
+    const { pair, send, pass, reads } = burst();
+    send();
+    pair.host.close();
+    pair.work.runWhenIdle();
+    pass(2000 * US);
+    expect(reads()).toBe(0);
+  });
+});
+
 describe('a batch', () => {
   it('costs one signal, one interrupt, and is counted', () => {
     const pair = channelPair(echo);

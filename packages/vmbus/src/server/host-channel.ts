@@ -1,4 +1,4 @@
-import type { Counter, Counters, DmaDomain, GuestFaults, WorkQueue } from '@kensho/core';
+import type { Counter, Counters, DmaDomain, GuestFaults, Timer, TimerQueue, WorkQueue } from '@kensho/core';
 import {
   type ChannelEndpoint,
   type Gpadl,
@@ -28,6 +28,12 @@ import { RingWriter } from '../ring/ring-writer.ts';
 /** Packets held back for a guest that does not read; one more is dropped. */
 const QUEUE_LIMIT_BYTES = 4 * 1024 * 1024;
 
+/** What a guest that writes a burst leaves between two packets at most, and for how long it is let do so. */
+const BURST_GAP_NS = 300_000;
+const BURST_LIMIT_NS = 2_000_000;
+/** Signals that are served at once after one for which nothing but time was gained by waiting. */
+const SERVED_AT_ONCE = 64;
+
 /** Where the pages of a channel's rings lie in the arena, each with its control page first. */
 export interface RingPages {
   readonly incoming: ArrayLike<number>;
@@ -46,10 +52,13 @@ export interface HostChannelDeps {
   /** Sets the channel's event flag in the guest. */
   interrupt(): void;
   readonly work: WorkQueue;
+  readonly timers: TimerQueue;
   readonly counters: Counters;
   readonly faults: GuestFaults;
   /** The offer's name: names the counters. */
   readonly name: string;
+  /** See `OfferOptions`. */
+  readonly batched: boolean;
   readonly dma: DmaDomain;
   gpadl(handle: number): Gpadl | undefined;
   readonly endpoint: Pick<ChannelEndpoint, 'ready'>;
@@ -67,6 +76,10 @@ export interface HostChannelDeps {
  *   seen anything earlier: it runs on this thread.
  * - While a batch is read the guest's signals are masked. When the ring is empty the read index is published, the
  *   mask cleared, and the ring looked at again, because what the guest wrote meanwhile came without a signal.
+ * - A batched channel also stays masked from the guest's signal until its packets are read, which is when the guest
+ *   has written all that it had to write: guest and host share this thread, so that the requests which it adds in the
+ *   meantime lose nothing by it, and share one signal, one round of work and, where they are answered at once, one
+ *   interrupt. Where waiting gained nothing, the next signals are served at once.
  * - Where the guest's ring has no room, packets wait in order, and nothing is read: the guest gets no answers that
  *   it makes no room for. The pending-send size asks it for a signal once it made room, for half a ring at a time so
  *   that a slow reader does not cost a signal for each packet. A guest that does not offer that feature (Linux
@@ -102,6 +115,11 @@ export class RingHostChannel implements HostChannel {
   #signalDue = false;
   #serviceScheduled = false;
   #flushScheduled = false;
+  /** While a burst is awaited. */
+  #burstTimer: Timer | undefined;
+  #idleAwaited = false;
+  /** Signals yet to be served at once. */
+  #impatient = 0;
 
   constructor(deps: HostChannelDeps) {
     this.#deps = deps;
@@ -207,7 +225,11 @@ export class RingHostChannel implements HostChannel {
   /** The guest signalled the channel: its endpoint is called from the run loop. */
   onGuestSignal(): void {
     this.#signalsIn.value++;
-    this.#scheduleService();
+    if (!this.#deps.batched || this.#held) this.#scheduleService();
+    else if (this.#impatient > 0) {
+      this.#impatient--;
+      this.#scheduleService();
+    } else this.#awaitBurst();
   }
 
   /** Ends the channel: publishes what was sent, then never touches the rings again. Idempotent. */
@@ -218,6 +240,7 @@ export class RingHostChannel implements HostChannel {
     this.#held = true;
     this.#queue.length = 0;
     this.#queueBytes = 0;
+    this.#burstTimer?.cancel();
     this.#stopListening();
   }
 
@@ -233,6 +256,41 @@ export class RingHostChannel implements HostChannel {
     if (this.#closed || this.#stale) return;
     this.#publish();
   };
+
+  #awaitBurst(): void {
+    if (this.#burstTimer !== undefined || this.#serviceScheduled) return;
+    this.#reader.setInterruptMask(true);
+    const { clock } = this.#deps.timers;
+    this.#watchBurst(clock.nowNs() + BURST_LIMIT_NS);
+    if (this.#idleAwaited) return;
+    this.#idleAwaited = true;
+    this.#deps.work.whenIdle(() => {
+      this.#idleAwaited = false;
+      this.#endBurst();
+    });
+  }
+
+  /** Looks again after a while, and ends the burst where nothing was written in it. */
+  #watchBurst(untilNs: number): void {
+    const { timers } = this.#deps;
+    const before = this.#reader.writeIndex;
+    const nowNs = timers.clock.nowNs();
+    this.#burstTimer = timers.at(Math.min(nowNs + BURST_GAP_NS, untilNs), () => {
+      const writes = !this.#stale && this.#reader.writeIndex !== before;
+      if (writes && timers.clock.nowNs() < untilNs) return this.#watchBurst(untilNs);
+      const packetsBefore = this.#packetsIn.value;
+      this.#endBurst();
+      // One request at a time, and something else that keeps the guest busy.
+      if (this.#packetsIn.value - packetsBefore === 1) this.#impatient = SERVED_AT_ONCE;
+    });
+  }
+
+  #endBurst(): void {
+    if (this.#burstTimer === undefined) return;
+    this.#burstTimer.cancel();
+    this.#burstTimer = undefined;
+    this.#service();
+  }
 
   #scheduleService(): void {
     if (this.#serviceScheduled) return;

@@ -6,6 +6,7 @@ import {
   GuestFaults,
   PageArena,
   silentLogger,
+  TimerQueue,
   VirtualClock,
   WorkQueue,
 } from '@kensho/core';
@@ -20,7 +21,7 @@ import { RingMemory } from '../ring-memory.ts';
  */
 export function channelPair(
   ready: (channel: HostChannel) => void,
-  options: { ringPages?: number; firstArenaPage?: number } = {},
+  options: { ringPages?: number; firstArenaPage?: number; batched?: boolean } = {},
 ) {
   const { ringPages = 2, firstArenaPage = 0 } = options;
   const arena = PageArena.allocate(firstArenaPage + 4 * ringPages);
@@ -29,7 +30,9 @@ export function channelPair(
   const counters = new Counters();
   const faults = new GuestFaults(counters, silentLogger);
   const dma = new DmaDomain('test', 'passthrough', gpa, counters, faults);
-  const work = new WorkQueue(new VirtualClock());
+  const clock = new VirtualClock();
+  const work = new WorkQueue(clock);
+  const timers = new TimerQueue(clock);
   const seen = { interrupts: 0, signals: 0 };
   /** Runs inside of the guest's hypercall, as an intercept does. */
   const hooks = { onSignal: () => {} };
@@ -60,9 +63,11 @@ export function channelPair(
       guest.onInterrupt();
     },
     work,
+    timers,
     counters,
     faults,
     name: 'test',
+    batched: options.batched ?? false,
     dma,
     gpadl: () => undefined,
     endpoint: { ready },
@@ -76,7 +81,9 @@ export function channelPair(
   return {
     arena,
     gpa,
+    clock,
     work,
+    timers,
     seen,
     hooks,
     guest,
