@@ -47,6 +47,7 @@ export async function takeKitSample(disk: Disk, request: KitSampleRequest, job: 
     run: request.run,
     order: request.order,
     ...measured,
+    countedOperations: measured.operations,
     cpuNs: window.cpuNs,
     counters: window.counters,
     verification: { imageSha256, checkedReads, checkedBlocks, writtenSha256 },

@@ -1,4 +1,5 @@
 import { takeKitSample } from './kit-sample.ts';
+import { measureLinux } from './linux/linux-measurement.ts';
 import type { MeasurementRequest } from './request.ts';
 import type { Sample } from './results.ts';
 import { openSpan } from './span.ts';
@@ -14,6 +15,8 @@ export async function measure(
   request: MeasurementRequest,
   onProgress: (now: string) => void,
 ): Promise<Sample[]> {
+  if (request.guest === 'linux' && request.linux !== undefined)
+    return measureLinux(request, request.linux, onProgress);
   const samples: Sample[] = [];
   for (const [index, job] of request.jobs.entries()) {
     onProgress(job.workload);

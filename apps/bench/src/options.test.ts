@@ -9,6 +9,8 @@ import {
 } from './options.ts';
 import { measurementOrder } from './storage-bench.ts';
 
+const GUEST = { kernel: 'vmlinuz', initrd: 'initrd' };
+
 describe('options', () => {
   it('have defaults', () => {
     expect(settingsOf({})).toMatchObject({ guest: 'kit', seconds: 0.5, runs: 5, memory: false });
@@ -21,8 +23,8 @@ describe('options', () => {
   });
 
   it('have jobs of their own for Linux, unless some are named', () => {
-    expect(settingsOf({ guest: 'linux' })).toMatchObject({ jobs: LINUX_JOBS, runs: 2 });
-    const chosen = settingsOf({ guest: 'linux', workloads: ['rand-read'], depths: [1, 8] });
+    expect(settingsOf({ guest: 'linux', linux: GUEST })).toMatchObject({ jobs: LINUX_JOBS, runs: 2 });
+    const chosen = settingsOf({ guest: 'linux', linux: GUEST, workloads: ['rand-read'], depths: [1, 8] });
     expect(chosen.jobs.map(jobName)).toEqual(['rand-read 4k x1', 'rand-read 4k x8']);
   });
 
@@ -38,6 +40,7 @@ describe('options', () => {
     [{ seconds: Number.NaN }, /seconds/],
     [{ depths: [4, 4] }, /named twice/],
     [{ depths: [] }, /no depth/],
+    [{ guest: 'linux' }, /no Linux guest/],
     [{ runs: 0 }, /runs of 0/],
     [{ spanBytes: 4096 }, /need at least 524288/],
     [{ spanBytes: 2 ** 50 }, /at most 1 TiB/],
@@ -67,7 +70,7 @@ describe('order of measurements', () => {
   });
 
   it('gives Linux one life for all jobs', () => {
-    const order = measurementOrder(settingsOf({ guest: 'linux', runs: 2 }));
+    const order = measurementOrder(settingsOf({ guest: 'linux', linux: GUEST, runs: 2 }));
     expect(order.map(({ path }) => path)).toEqual(['enlightened', 'emulated', 'emulated', 'enlightened']);
     for (const { jobs } of order) expect(jobs).toEqual(LINUX_JOBS);
   });

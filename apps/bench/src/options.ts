@@ -26,10 +26,18 @@ export function jobName({ workload, blockBytes, depth }: Job): string {
 export type BenchGuest = 'kit' | 'linux';
 export const BENCH_GUESTS: readonly BenchGuest[] = ['kit', 'linux'];
 
+/** A guest of Debian's Linux with fio, as it was built: paths of its files. */
+export interface LinuxGuestFiles {
+  readonly kernel: string;
+  readonly initrd: string;
+}
+
 /** What to measure, and how. */
 export interface StorageBenchOptions {
   /** @default 'kit' */
   readonly guest?: BenchGuest;
+  /** For Linux. */
+  readonly linux?: LinuxGuestFiles;
   /** A disk image, which is never written to; without one an image of known content is made. */
   readonly image?: string;
   /** Format of the image. @default recognised, or raw for the image that is made */
@@ -60,7 +68,10 @@ export interface StorageBenchOptions {
 
 /** The same with every default in place; `image` and `spanBytes` are known once the image is open. */
 export type Settings = Required<
-  Omit<StorageBenchOptions, 'image' | 'format' | 'spanBytes' | 'workloads' | 'blockBytes' | 'depths'>
+  Omit<
+    StorageBenchOptions,
+    'linux' | 'image' | 'format' | 'spanBytes' | 'workloads' | 'blockBytes' | 'depths'
+  >
 > & { readonly jobs: readonly Job[] };
 
 const MIB = 1024 * 1024;
@@ -97,6 +108,8 @@ export function settingsOf(options: StorageBenchOptions): Settings {
     seed: options.seed ?? 1,
   };
   subset('guest', [settings.guest], BENCH_GUESTS);
+  if (guest === 'linux' && options.linux === undefined)
+    throw invalid('no Linux guest: name the files of one that was built');
   subset('path', settings.paths, PATHS);
   within('seconds', settings.seconds, 0.01, 3600);
   whole('runs', settings.runs, 1, 1000);

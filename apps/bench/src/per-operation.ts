@@ -4,6 +4,8 @@ export type InterceptKind = (typeof INTERCEPT_KINDS)[number];
 
 /** What one operation costs in events, over all samples. */
 export interface PerOperation {
+  /** That the guest retired; a kit guest's are its steps. */
+  readonly instructions: number;
   readonly intercepts: Readonly<Record<InterceptKind, number>>;
   readonly interceptsTotal: number;
   /** By name. */

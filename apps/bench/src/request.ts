@@ -1,8 +1,10 @@
-import type { BenchGuest, BenchPath, Job } from './options.ts';
+import type { BenchGuest, BenchPath, Job, LinuxGuestFiles } from './options.ts';
 
 /** One guest's life on one path, and the samples to take in it; plain data, as it goes to another process. */
 export interface MeasurementRequest {
   readonly guest: BenchGuest;
+  /** Paths of the files of a guest that was built; for Linux. */
+  readonly linux: LinuxGuestFiles | undefined;
   readonly imagePath: string;
   readonly imageFormat: string;
   /** Of the span, as the host read it. */

@@ -1,5 +1,6 @@
 import { type CounterSnapshot, KenshoError } from '@kensho/core';
 import type { Environment } from './environment.ts';
+import type { GuestProfile } from './linux/profile.ts';
 import type { BenchPath, Job, Settings } from './options.ts';
 import type { PerOperation } from './per-operation.ts';
 import type { Projection } from './projection.ts';
@@ -23,7 +24,7 @@ export interface Verification {
   readonly imageSha256: string;
   /** Reads of the window whose content was checked against the first reading. */
   readonly checkedReads: number;
-  /** Blocks that were read back and compared with what was last written to them. */
+  /** Blocks that the guest read back and compared with what was last written to them. */
   readonly checkedBlocks: number;
   /** SHA-256 of the span after the writes as the guest read it; equal to the host's reading of the overlay. */
   readonly writtenSha256?: string;
@@ -39,11 +40,15 @@ export interface Sample {
   readonly order: number;
   readonly operations: number;
   readonly elapsedNs: number;
-  /** Processor time of the sample's process within the window, all threads. */
-  readonly cpuNs: number;
   readonly latencyNs: Latency;
-  /** What moved between the start and the end of the window, at its source. */
+  /** Operations that processor time and counters are of: all of the window, or its steady part. */
+  readonly countedOperations: number;
+  /** Processor time of the sample's process, all threads. */
+  readonly cpuNs: number;
+  /** What moved meanwhile, at its source. */
   readonly counters: CounterSnapshot;
+  /** Where the guest spent its instructions; of Linux only. */
+  readonly profile?: GuestProfile;
   readonly verification: Verification;
 }
 
@@ -62,6 +67,8 @@ export interface Figures {
   readonly inFlight: Estimate;
   readonly perOperation: PerOperation;
   readonly projection: Projection;
+  /** Mean over the samples; of Linux only. */
+  readonly profile?: GuestProfile;
 }
 
 /** One job, enlightened over emulated; the measured ones are medians over pairs. */

@@ -48,6 +48,7 @@ export async function runStorageBench(
       const tell = (what: string) => control.onProgress?.({ done: order, total, now: { path, run, what } });
       const request: MeasurementRequest = {
         guest,
+        linux: options.linux,
         imagePath: image.path,
         imageFormat: image.facts.format,
         imageSha256: image.facts.sha256,

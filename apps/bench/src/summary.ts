@@ -39,6 +39,7 @@ export function summarise(
         inFlight: estimate((sample) => (sample.latencyNs.mean * sample.operations) / sample.elapsedNs),
         perOperation,
         projection,
+        ...meanProfile(own),
       };
     }),
   );
@@ -68,11 +69,11 @@ export function operationsPerSecond(sample: Sample): number {
 
 /** Processor time of a sample for one operation. */
 export function cpuNsPerOperation(sample: Sample): number {
-  return sample.cpuNs / sample.operations;
+  return sample.cpuNs / sample.countedOperations;
 }
 
 function countsOf(samples: readonly Sample[]): Pick<Figures, 'perOperation' | 'projection'> {
-  const operations = samples.reduce((total, sample) => total + sample.operations, 0);
+  const operations = samples.reduce((total, sample) => total + sample.countedOperations, 0);
   const totals = new Map<string, number>();
   for (const sample of samples) {
     for (const [name, count] of Object.entries(withoutMarker(sample.counters))) {
@@ -93,6 +94,7 @@ function countsOf(samples: readonly Sample[]): Pick<Figures, 'perOperation' | 'p
       .map(([name, count]) => [name.slice('hypercall.'.length), count / operations]),
   );
   const perOperation = {
+    instructions: each((name) => name === 'run.instructions'),
     intercepts,
     interceptsTotal: Object.values(intercepts).reduce((sum, count) => sum + count, 0),
     hypercalls,
@@ -106,6 +108,18 @@ function countsOf(samples: readonly Sample[]): Pick<Figures, 'perOperation' | 'p
     mmio: each((name) => INTERRUPT_CONTROLLER_MMIO.test(name)),
   });
   return { perOperation, projection };
+}
+
+function meanProfile(samples: readonly Sample[]): Pick<Figures, 'profile'> {
+  const profiles = samples.flatMap(({ profile }) => (profile ? [profile] : []));
+  if (profiles.length === 0) return {};
+  const places = new Map<string, number>();
+  for (const profile of profiles) {
+    for (const [place, share] of Object.entries(profile)) {
+      places.set(place, (places.get(place) ?? 0) + share / profiles.length);
+    }
+  }
+  return { profile: Object.fromEntries([...places].sort(([, a], [, b]) => b - a)) };
 }
 
 /** The marker's own intercepts are the benchmark's, not the workload's. */

@@ -1,3 +1,4 @@
+import { driverShare } from '../linux/profile.ts';
 import { type Job, jobName } from '../options.ts';
 import type { Figures, Ratio, StorageReport } from '../results.ts';
 import { estimate, number } from './format.ts';
@@ -38,6 +39,8 @@ export function rowsOf(report: StorageReport, job: Job): Row[] {
     figures.some((one) => one.perOperation.intercepts[kind] > 0),
   );
   const calls = [...new Set(figures.flatMap((one) => Object.keys(one.perOperation.hypercalls)))].sort();
+  const profiled = figures.flatMap(({ profile }) => Object.entries(profile ?? {}));
+  const places = [...new Set(profiled.filter(([, share]) => share >= SHOWN_SHARE).map(([place]) => place))];
   return [
     timed(
       'throughput, MB/s',
@@ -65,6 +68,24 @@ export function rowsOf(report: StorageReport, job: Job): Row[] {
       (one) => estimate(one.cpuPerOperation, 1, '×'),
     ),
     counted('in flight, mean', (one) => one.inFlight.value, 'detail'),
+    ...(profiled.length > 0
+      ? [counted('guest instructions/op', (one) => one.perOperation.instructions)]
+      : []),
+    ...(profiled.length > 0
+      ? [
+          counted(
+            'in the path’s own drivers',
+            (one) => driverShare(one.path, one.profile ?? {}) * one.perOperation.instructions,
+          ),
+        ]
+      : []),
+    ...places.map((place) =>
+      counted(
+        PLACES[place] ?? `of which in ${place}`,
+        (one) => (one.profile?.[place] ?? 0) * one.perOperation.instructions,
+        'detail',
+      ),
+    ),
     counted('intercepts/op', (one) => one.perOperation.interceptsTotal),
     ...kinds.map(([kind, label]) => counted(label, (one) => one.perOperation.intercepts[kind], 'detail')),
     counted('hypercalls/op', (one) => one.perOperation.hypercallsTotal),
@@ -75,6 +96,13 @@ export function rowsOf(report: StorageReport, job: Job): Row[] {
     counted('projected exits, µs/op', (one) => one.projection.microsecondsPerOperation, 'projection'),
   ];
 }
+
+/** A share of the guest's instructions below which a place is not worth a line. */
+const SHOWN_SHARE = 0.01;
+const PLACES: Readonly<Record<string, string>> = {
+  programs: 'of which in programs',
+  kernel: 'of which in the kernel itself',
+};
 
 /** Names of the kinds of intercepts, in the order in which they are shown. */
 export const INTERCEPT_LABELS = [

@@ -36,6 +36,7 @@ export function sampleOf(path: BenchPath, job: Job, run: number, speed: number):
     order: run,
     operations: 1000,
     elapsedNs: 1e12 / speed,
+    countedOperations: 1000,
     cpuNs: 1.2e12 / speed,
     latencyNs: { p50: 1e9 / speed, p90: 2e9 / speed, p99: 3e9 / speed, max: 9e9 / speed, mean: 1e9 / speed },
     counters: COUNTERS[path],
