@@ -1,5 +1,6 @@
 import type { FuzzTarget } from './target.ts';
 import { busTarget } from './targets/bus.ts';
+import { componentTargets } from './targets/components.ts';
 import { hypercallTarget } from './targets/hypercall.ts';
 import { ideTarget } from './targets/ide.ts';
 import { ringTarget } from './targets/ring.ts';
@@ -16,6 +17,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ringTarget,
   storvspTarget,
   ideTarget,
+  ...componentTargets,
   vhdTarget,
   vhdxTarget,
 ];
