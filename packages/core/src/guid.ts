@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { FieldType } from './struct.ts';
 
 /** A GUID in its canonical lower-case text form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`. */
@@ -31,6 +32,15 @@ export function guidFromBytes(source: Uint8Array): Guid {
     at += size;
   }
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/** A GUID made from a name: the same for the same name, at every boot and on every host. */
+export function stableGuid(name: string): Guid {
+  const hash = createHash('sha256').update(name).digest().subarray(0, 16);
+  // Version 8, variant 1 of RFC 9562: a hash of the maker's own choice. The version is in a little-endian group.
+  hash[7] = (hash[7] & 0x0f) | 0x80;
+  hash[8] = (hash[8] & 0x3f) | 0x80;
+  return guidFromBytes(hash);
 }
 
 /** GUID field of a structure. */

@@ -11,3 +11,11 @@ export type { SwitchPortOptions } from './switch/switch-port.ts';
 export { SWITCHES, Switches, type SwitchNetworkOptions } from './switch/switches.ts';
 export { type SwitchKind, VirtualSwitch, type VirtualSwitchOptions } from './switch/virtual-switch.ts';
 export type { PortVlan } from './switch/vlan.ts';
+export { type NetworkDevice, type NetworkOptions, networkKind } from './vsp/network-kind.ts';
+export {
+  MAX_MTU,
+  MIN_MTU,
+  NetworkVsp,
+  type NetworkVspOptions,
+  type NetworkVspServices,
+} from './vsp/network-vsp.ts';

@@ -1,0 +1,452 @@
+import { type HostChannel, type IncomingPacket, PacketType } from '@kensho/vmbus';
+import type { Frame } from '../backend/port.ts';
+import { ETHERNET_HEADER_BYTES } from '../frame/ethernet.ts';
+import {
+  NdisCapability,
+  NVSP_INVALID_PROTOCOL_VERSION,
+  NVSP_MESSAGE_BYTES,
+  NVSP_SUBCHANNEL_ALLOCATE,
+  NvspBuffer,
+  NvspInit,
+  NvspInitComplete,
+  NvspMessage,
+  NvspNdisConfig,
+  NvspReceiveBufferComplete,
+  NvspRevokeBuffer,
+  NvspRndisPacket,
+  NvspRndisPacketComplete,
+  NvspSendBufferComplete,
+  NvspSendTable,
+  NvspStatus,
+  NvspSubChannelComplete,
+  NvspSubChannelRequest,
+  NvspVersion,
+  RndisChannel,
+  SEND_TABLE_ENTRIES,
+} from '../protocol/nvsp.ts';
+import type { GuestBytes } from './guest-bytes.ts';
+import type { NetworkHost } from './network-host.ts';
+import { OffloadSettings } from './offload-settings.ts';
+import { ReceiveBuffer } from './receive-buffer.ts';
+import type { ReceiveScaling } from './receive-scaling.ts';
+import { RECEIVE_HEAD_BYTES, Receiver, type ReceiveSettings } from './receiver.ts';
+import { MAX_CONTROL_BYTES, RndisDevice, type RndisSession } from './rndis-device.ts';
+import { SEND_SECTION_BYTES, SendBuffer } from './send-buffer.ts';
+import { Transmitter } from './transmitter.ts';
+
+/** Newest first. */
+const VERSIONS: readonly number[] = Object.values(NvspVersion).reverse();
+/** What INIT_COMPLETE says of chained memory descriptors, as Hyper-V has it. */
+const MAX_MDL_CHAIN_LENGTH = 34;
+/** Of an adapter whose guest says nothing, and the least that Linux sets. */
+const DEFAULT_MTU = 1500;
+const LEAST_MTU = 68;
+/** Largest receive buffer: what Linux takes for a limit (NETVSC_RECEIVE_BUFFER_SIZE), and a little more. */
+const MAX_RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024;
+const MAX_SEND_BUFFER_BYTES = 16 * 1024 * 1024;
+/** Control messages have to fit a section, too. */
+const LEAST_SECTION_BYTES = 1024;
+/**
+ * Section of a guest that takes coalesced segments: these are moved in parts, and each part costs the guest some
+ * thousand instructions, more than the memory of a small frame in a large section is worth.
+ */
+const COALESCING_SECTION_BYTES = 8192;
+/** Fewer sections than that are not worth it. */
+const LEAST_COALESCING_SECTIONS = 64;
+const SECTION_ALIGNMENT = 64;
+const GENERATION_MASK = 0xf_ffff;
+
+/** Bytes that a message has to have, by type. */
+const LEAST_MESSAGE_BYTES: ReadonlyMap<number, number> = new Map([
+  [NvspMessage.INIT, 12],
+  [NvspMessage.SEND_NDIS_VER, 12],
+  [NvspMessage.SEND_RECV_BUF, 10],
+  [NvspMessage.REVOKE_RECV_BUF, 6],
+  [NvspMessage.SEND_SEND_BUF, 10],
+  [NvspMessage.REVOKE_SEND_BUF, 6],
+  [NvspMessage.SEND_RNDIS_PKT, 16],
+  [NvspMessage.SEND_NDIS_CONFIG, 20],
+  [NvspMessage.SWITCH_DATA_PATH, 8],
+  [NvspMessage.SUBCHANNEL, 12],
+]);
+const NO_PAYLOAD = new Uint8Array(0);
+
+/** What a session may do with its offer. */
+export interface SessionOptions {
+  /** Sub-channels that the guest may have. */
+  readonly maxSubChannels: number;
+  /** Offers that many; returns how many it offered. */
+  offerSubChannels(count: number): number;
+}
+
+/**
+ * What a guest set up on an open primary channel and its sub-channels, from the first message to the close: protocol
+ * version, buffers, the RNDIS device, and the two data paths.
+ */
+export class NetworkSession implements RndisSession, ReceiveSettings {
+  readonly #host: NetworkHost;
+  readonly #options: SessionOptions;
+  readonly #primary: HostChannel;
+  readonly #channels = new Set<HostChannel>();
+  readonly #receiver: Receiver;
+  readonly #transmitter: Transmitter;
+  readonly #device: RndisDevice;
+  offloads = new OffloadSettings(0, false);
+  mtu = DEFAULT_MTU;
+  /** The primary one and those that the guest was granted. */
+  channelCount = 1;
+  #version = 0;
+  #capabilities = 0;
+  #sendBuffer: SendBuffer | undefined;
+  #sendBufferId = 0;
+  #generation = 0;
+  #linkChangeDue = false;
+  /** The packet's message, zero-filled to its full size. */
+  readonly #message = new Uint8Array(NVSP_MESSAGE_BYTES);
+  readonly #rndisPacket = NvspRndisPacket.view().bind(new DataView(this.#message.buffer), 0);
+  readonly #rndisAnswer = NvspRndisPacketComplete.encode({ type: NvspMessage.SEND_RNDIS_PKT_COMPLETE });
+  readonly #rndisAnswerView = NvspRndisPacketComplete.view().bind(new DataView(this.#rndisAnswer.buffer), 0);
+  readonly #controlMessage = new Uint8Array(MAX_CONTROL_BYTES);
+
+  constructor(host: NetworkHost, primary: HostChannel, options: SessionOptions) {
+    this.#host = host;
+    this.#primary = primary;
+    this.#options = options;
+    this.mtu = Math.min(DEFAULT_MTU, host.mtu);
+    this.#receiver = new Receiver(host, this);
+    this.#transmitter = new Transmitter(host);
+    this.#device = new RndisDevice(host, this);
+    this.#add(primary);
+  }
+
+  get maxFrameBytes(): number {
+    return this.mtu + ETHERNET_HEADER_BYTES;
+  }
+
+  get scaling(): ReceiveScaling {
+    return this.#device.scaling;
+  }
+
+  get maxChannels(): number {
+    return this.#version >= NvspVersion.V5 ? 1 + this.#options.maxSubChannels : 1;
+  }
+
+  wantsChecksum(ipVersion: number, isTcp: boolean): boolean {
+    return this.offloads.wantsChecksum(ipVersion, isTcp);
+  }
+
+  wantsCoalesced(ipVersion: number): boolean {
+    return this.offloads.wantsCoalesced(ipVersion);
+  }
+
+  reply(message: Uint8Array): void {
+    this.#receiver.control(message);
+  }
+
+  /** Takes a sub-channel; throws where the guest was not granted it. */
+  openSubChannel(channel: HostChannel): void {
+    if (channel.subChannelIndex >= this.channelCount)
+      throw new Error('the guest was not granted this sub-channel');
+    this.#add(channel);
+    if (this.#channels.size === this.channelCount) this.#sendTable();
+  }
+
+  /** Ends a channel; with the primary one the session is over. */
+  close(channel: HostChannel): void {
+    this.#channels.delete(channel);
+    if (channel === this.#primary) {
+      this.#channels.clear();
+      this.#receiver.setBuffer(undefined);
+    } else {
+      this.#receiver.closeChannel(channel.subChannelIndex);
+    }
+  }
+
+  /** Takes a frame for the guest; false where it has to wait. */
+  receive(frame: Frame): boolean {
+    if (!this.#device.accepts(frame.bytes)) {
+      this.#host.counters.filtered.value++;
+      return true;
+    }
+    return this.#receiver.receive(frame);
+  }
+
+  /** Tells the guest the state of the link, once it can be told. */
+  linkChanged(): void {
+    this.#linkChangeDue = true;
+    this.#announceLink();
+  }
+
+  /** Takes packets until there are none. */
+  pump(channel: HostChannel): void {
+    let completed = false;
+    while (this.#channels.has(channel)) {
+      const packet = channel.read();
+      if (packet === undefined) break;
+      if (packet.type === PacketType.COMPLETION) {
+        completed = this.#complete(channel, packet) || completed;
+      } else {
+        this.#receive(channel, packet);
+      }
+    }
+    if (!completed) return;
+    this.#receiver.resume();
+    this.#announceLink();
+  }
+
+  #add(channel: HostChannel): void {
+    this.#channels.add(channel);
+    this.#receiver.openChannel(channel);
+  }
+
+  #announceLink(): void {
+    if (!this.#linkChangeDue || this.#receiver.controlIsFull) return;
+    this.#linkChangeDue = false;
+    this.#device.announceLink();
+  }
+
+  #complete(channel: HostChannel, packet: IncomingPacket): boolean {
+    const { transactionIdLo, transactionIdHi } = packet;
+    if (this.#receiver.complete(channel.subChannelIndex, transactionIdLo, transactionIdHi)) return true;
+    this.#host.fault('completion', { transactionIdLo, transactionIdHi });
+    return false;
+  }
+
+  #receive(channel: HostChannel, packet: IncomingPacket): void {
+    const { payload } = packet;
+    const message = this.#message;
+    const sizeBytes = Math.min(payload.length, NVSP_MESSAGE_BYTES);
+    message.set(sizeBytes === payload.length ? payload : payload.subarray(0, sizeBytes));
+    message.fill(0, sizeBytes);
+    const { type } = this.#rndisPacket;
+    const least = LEAST_MESSAGE_BYTES.get(type);
+    const known = packet.type === PacketType.IN_BAND || packet.type === PacketType.GPA_DIRECT;
+    const malformed = !known || packet.malformed || (least !== undefined && sizeBytes < least);
+    if (malformed) this.#host.fault('malformed', { type, packet: packet.type, sizeBytes });
+    if (type === NvspMessage.SEND_RNDIS_PKT) {
+      const status = malformed ? NvspStatus.FAIL : this.#takeRndis(packet);
+      this.#rndisAnswerView.status = status;
+      answer(channel, packet, this.#rndisAnswer);
+      return;
+    }
+    if (channel === this.#primary) {
+      answer(channel, packet, this.#control(type, malformed));
+      return;
+    }
+    this.#outOfOrder(type);
+    answer(channel, packet, NO_PAYLOAD);
+  }
+
+  /** An NVSP message of the primary channel that is not RNDIS's; its answer. */
+  #control(type: number, malformed: boolean): Uint8Array {
+    switch (type) {
+      case NvspMessage.INIT:
+        return this.#initialize(malformed);
+      case NvspMessage.SEND_RECV_BUF:
+        return this.#setReceiveBuffer(malformed);
+      case NvspMessage.SEND_SEND_BUF:
+        return this.#setSendBuffer(malformed);
+      case NvspMessage.SUBCHANNEL:
+        return this.#grantSubChannels(malformed);
+      case NvspMessage.SEND_NDIS_CONFIG:
+        if (!malformed) this.#configure();
+        return NO_PAYLOAD;
+      case NvspMessage.REVOKE_RECV_BUF:
+        if (!malformed) this.#revokeReceiveBuffer();
+        return NO_PAYLOAD;
+      case NvspMessage.REVOKE_SEND_BUF:
+        if (!malformed) this.#revokeSendBuffer();
+        return NO_PAYLOAD;
+      case NvspMessage.SEND_NDIS_VER:
+      case NvspMessage.SWITCH_DATA_PATH:
+        // Structures go by the protocol's version; and there is only the synthetic path.
+        if (!malformed && this.#version === 0) this.#outOfOrder(type);
+        return NO_PAYLOAD;
+      default:
+        if (!malformed) this.#host.fault('malformed', { type });
+        return NO_PAYLOAD;
+    }
+  }
+
+  #initialize(malformed: boolean): Uint8Array {
+    const { minProtocolVersion: min, maxProtocolVersion: max } = NvspInit.read(this.#message);
+    let version = 0;
+    let status: number = NvspStatus.FAIL;
+    if (this.#version !== 0) {
+      this.#outOfOrder(NvspMessage.INIT);
+    } else if (!malformed) {
+      version = VERSIONS.find((one) => min <= one && one <= max) ?? 0;
+      if (version !== 0) status = NvspStatus.SUCCESS;
+      else status = min > VERSIONS[0] ? NvspStatus.PROTOCOL_TOO_NEW : NvspStatus.PROTOCOL_TOO_OLD;
+    }
+    if (version !== 0) {
+      this.#version = version;
+      this.offloads = new OffloadSettings(version, false);
+    }
+    return NvspInitComplete.encode({
+      type: NvspMessage.INIT_COMPLETE,
+      negotiatedProtocolVersion: version === 0 ? NVSP_INVALID_PROTOCOL_VERSION : version,
+      maxMdlChainLength: MAX_MDL_CHAIN_LENGTH,
+      status,
+    });
+  }
+
+  /** The MTU and what the guest can do; before the buffers, whose sections depend on it. */
+  #configure(): void {
+    if (this.#version < NvspVersion.V2 || this.#receiver.buffer !== undefined) {
+      this.#outOfOrder(NvspMessage.SEND_NDIS_CONFIG);
+      return;
+    }
+    const { mtu, capabilities } = NvspNdisConfig.read(this.#message);
+    this.mtu = Math.max(LEAST_MTU, Math.min(mtu - ETHERNET_HEADER_BYTES, this.#host.mtu));
+    this.#capabilities = capabilities;
+    this.offloads = new OffloadSettings(this.#version, this.#canCoalesce);
+  }
+
+  get #canCoalesce(): boolean {
+    return this.#version >= NvspVersion.V6_1 && (this.#capabilities & NdisCapability.RSC) !== 0;
+  }
+
+  #setReceiveBuffer(malformed: boolean): Uint8Array {
+    const buffer = malformed ? undefined : this.#makeReceiveBuffer();
+    if (buffer !== undefined) this.#receiver.setBuffer(buffer);
+    const { sectionBytes = 0, sectionCount = 0 } = buffer ?? {};
+    return NvspReceiveBufferComplete.encode({
+      type: NvspMessage.SEND_RECV_BUF_COMPLETE,
+      status: buffer === undefined ? NvspStatus.FAIL : NvspStatus.SUCCESS,
+      sectionCount: buffer === undefined ? 0 : 1,
+      subAllocationSize: sectionBytes,
+      subAllocationCount: sectionCount,
+      endOffset: sectionBytes * sectionCount,
+    });
+  }
+
+  #makeReceiveBuffer(): ReceiveBuffer | undefined {
+    if (this.#version === 0 || this.#receiver.buffer !== undefined) {
+      this.#outOfOrder(NvspMessage.SEND_RECV_BUF);
+      return undefined;
+    }
+    const { gpadlHandle, id } = NvspBuffer.read(this.#message);
+    const gpadl = this.#primary.gpadl(gpadlHandle);
+    const least = Math.max(LEAST_SECTION_BYTES, RECEIVE_HEAD_BYTES + this.maxFrameBytes);
+    let sectionBytes = Math.ceil(least / SECTION_ALIGNMENT) * SECTION_ALIGNMENT;
+    if (gpadl === undefined || gpadl.sizeBytes < sectionBytes || gpadl.sizeBytes > MAX_RECEIVE_BUFFER_BYTES) {
+      this.#host.fault('malformed', { gpadlHandle, sizeBytes: gpadl?.sizeBytes });
+      return undefined;
+    }
+    const spacious = gpadl.sizeBytes >= COALESCING_SECTION_BYTES * LEAST_COALESCING_SECTIONS;
+    if (this.#canCoalesce && spacious) sectionBytes = Math.max(sectionBytes, COALESCING_SECTION_BYTES);
+    this.#generation = (this.#generation + 1) & GENERATION_MASK;
+    return new ReceiveBuffer(gpadl, id, sectionBytes, this.#generation);
+  }
+
+  #revokeReceiveBuffer(): void {
+    const { id } = NvspRevokeBuffer.read(this.#message);
+    if (this.#receiver.buffer?.id !== id) this.#outOfOrder(NvspMessage.REVOKE_RECV_BUF);
+    else this.#receiver.setBuffer(undefined);
+  }
+
+  #setSendBuffer(malformed: boolean): Uint8Array {
+    const { gpadlHandle, id } = NvspBuffer.read(this.#message);
+    const ready = this.#version !== 0 && this.#sendBuffer === undefined;
+    if (!ready) this.#outOfOrder(NvspMessage.SEND_SEND_BUF);
+    const gpadl = malformed || !ready ? undefined : this.#primary.gpadl(gpadlHandle);
+    const sizeBytes = gpadl?.sizeBytes ?? 0;
+    const accepted =
+      gpadl !== undefined && sizeBytes >= SEND_SECTION_BYTES && sizeBytes <= MAX_SEND_BUFFER_BYTES;
+    if (accepted) {
+      this.#sendBuffer = new SendBuffer(gpadl);
+      this.#sendBufferId = id;
+    } else if (ready && !malformed) {
+      this.#host.fault('malformed', { gpadlHandle, sizeBytes });
+    }
+    return NvspSendBufferComplete.encode({
+      type: NvspMessage.SEND_SEND_BUF_COMPLETE,
+      status: accepted ? NvspStatus.SUCCESS : NvspStatus.FAIL,
+      sectionSize: accepted ? SEND_SECTION_BYTES : 0,
+    });
+  }
+
+  #revokeSendBuffer(): void {
+    const { id } = NvspRevokeBuffer.read(this.#message);
+    if (this.#sendBuffer === undefined || this.#sendBufferId !== id) {
+      this.#outOfOrder(NvspMessage.REVOKE_SEND_BUF);
+    } else {
+      this.#sendBuffer = undefined;
+    }
+  }
+
+  #grantSubChannels(malformed: boolean): Uint8Array {
+    const { operation, subChannelCount } = NvspSubChannelRequest.read(this.#message);
+    const ready = this.#version >= NvspVersion.V5 && this.channelCount === 1;
+    if (!ready) this.#outOfOrder(NvspMessage.SUBCHANNEL);
+    let granted = 0;
+    if (ready && !malformed && operation === NVSP_SUBCHANNEL_ALLOCATE) {
+      const count = Math.min(subChannelCount, this.#options.maxSubChannels);
+      // Before the offers: the guest may open the first at once.
+      this.channelCount = 1 + count;
+      granted = count === 0 ? 0 : this.#options.offerSubChannels(count);
+      this.channelCount = 1 + granted;
+    }
+    return NvspSubChannelComplete.encode({
+      type: NvspMessage.SUBCHANNEL,
+      status: granted > 0 ? NvspStatus.SUCCESS : NvspStatus.FAIL,
+      subChannelCount: granted,
+    });
+  }
+
+  /** Tells the guest by which channel to send which flow: by all in turn. */
+  #sendTable(): void {
+    const message = new Uint8Array(NVSP_MESSAGE_BYTES + 4 * SEND_TABLE_ENTRIES);
+    NvspSendTable.write(message, {
+      type: NvspMessage.SEND_INDIRECTION_TABLE,
+      count: SEND_TABLE_ENTRIES,
+      offset: NVSP_MESSAGE_BYTES,
+    });
+    const table = new DataView(message.buffer, NVSP_MESSAGE_BYTES);
+    for (let i = 0; i < SEND_TABLE_ENTRIES; i++) table.setUint32(4 * i, i % this.channelCount, true);
+    this.#primary.send(message);
+  }
+
+  /** An RNDIS message; its NVSP status. */
+  #takeRndis(packet: IncomingPacket): number {
+    const { channelType, sendBufferSectionIndex, sendBufferSectionSize } = this.#rndisPacket;
+    const isControl = channelType === RndisChannel.CONTROL;
+    if (this.#receiver.buffer === undefined || (!isControl && !this.#device.initialized)) {
+      this.#outOfOrder(NvspMessage.SEND_RNDIS_PKT);
+      return NvspStatus.FAIL;
+    }
+    const message = this.#transmitter.locate(
+      packet,
+      this.#sendBuffer,
+      sendBufferSectionIndex,
+      sendBufferSectionSize,
+    );
+    if (typeof message === 'number') return message;
+    if (isControl) return this.#takeControl(message);
+    if (channelType === RndisChannel.DATA) return this.#transmitter.transmit(message, this.maxFrameBytes);
+    this.#host.fault('malformed', { channelType });
+    return NvspStatus.INVALID_RNDIS_PKT;
+  }
+
+  #takeControl(message: GuestBytes): number {
+    if (this.#receiver.controlIsFull) return NvspStatus.BUSY;
+    const { sizeBytes } = message;
+    let accepted = sizeBytes <= MAX_CONTROL_BYTES;
+    if (accepted) {
+      message.copyTo(this.#controlMessage, 0, sizeBytes);
+      accepted = this.#device.control(this.#controlMessage.subarray(0, sizeBytes));
+    }
+    if (accepted) return NvspStatus.SUCCESS;
+    this.#host.fault('malformed', { control: true, sizeBytes });
+    return NvspStatus.INVALID_RNDIS_PKT;
+  }
+
+  #outOfOrder(type: number): void {
+    this.#host.fault('out-of-order', { type });
+  }
+}
+
+function answer(channel: HostChannel, packet: IncomingPacket, payload: Uint8Array): void {
+  if (packet.completionRequested) channel.complete(packet.transactionIdLo, packet.transactionIdHi, payload);
+}
