@@ -13,8 +13,6 @@ export { type SwitchKind, VirtualSwitch, type VirtualSwitchOptions } from './swi
 export type { PortVlan } from './switch/vlan.ts';
 export { type NetworkDevice, type NetworkOptions, networkKind } from './vsp/network-kind.ts';
 export {
-  MAX_MTU,
-  MIN_MTU,
   NetworkVsp,
   type NetworkVspOptions,
   type NetworkVspServices,
