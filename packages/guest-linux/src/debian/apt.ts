@@ -47,6 +47,8 @@ export class Apt {
   readonly #folder: string;
   readonly #command: string;
   readonly #options: AptOptions;
+  /** What apt complained of when it downloaded lists, and went on. */
+  #warning: string | undefined;
 
   constructor(options: AptOptions) {
     this.#options = options;
@@ -56,7 +58,7 @@ export class Apt {
 
   /**
    * The packages asked for and all that they depend on, as the lists have them; nothing is downloaded but the lists,
-   * where there are none yet. Throws KenshoError NO_APT, APT_FAILED.
+   * where there are none yet. Throws KenshoError NO_APT, APT_FAILED, NO_PACKAGE, NO_SUITE.
    */
   async resolve(request: AptRequest): Promise<readonly DebianPackage[]> {
     await this.#prepare(request);
@@ -64,19 +66,23 @@ export class Apt {
     try {
       return await this.#resolve(request);
     } catch (error) {
-      if (error instanceof KenshoError && error.code === 'APT_FAILED') {
-        // Lists of another day may lack what today's have.
-        await this.refresh(request);
-        return await this.#resolve(request);
-      }
-      throw error;
+      if (!(error instanceof KenshoError) || error.code === 'NO_APT') throw error;
+    }
+    // Lists of another day may lack what today's have.
+    await this.refresh(request);
+    try {
+      return await this.#resolve(request);
+    } catch (error) {
+      if (!(error instanceof KenshoError) || this.#warning === undefined) throw error;
+      throw new KenshoError(error.code, `${error.message}; ${this.#warning}`, { cause: error });
     }
   }
 
   /** Downloads the lists of packages. Throws KenshoError NO_APT, APT_FAILED. */
   async refresh(request: AptRequest): Promise<void> {
     await this.#prepare(request);
-    await this.#run('package lists', ['update']);
+    const { stderr } = await this.#run('package lists', ['update']);
+    this.#warning = /^W: (?<what>Failed to fetch.+)$/m.exec(stderr)?.groups?.what;
     fs.writeFileSync(this.#stamp(request), '');
   }
 
@@ -170,7 +176,7 @@ export class Apt {
       );
     }
     if (end.exitCode === 0) return end;
-    throw new KenshoError('APT_FAILED', `apt: ${explainApt(end)}`);
+    throw explainApt(end);
   }
 }
 
@@ -266,9 +272,15 @@ function progressOf(line: string): string | undefined {
 }
 
 /** Its first complaint: those that follow are about what comes of it. */
-function explainApt({ stderr, exitCode }: CommandEnd): string {
-  const complaints = [...stderr.matchAll(/^E: (?<what>.+)$/gm)].map(({ groups }) => groups?.what);
-  return complaints[0] ?? `it ended with ${exitCode} and gave no reason`;
+function explainApt({ stderr, exitCode }: CommandEnd): KenshoError {
+  const complaint = /^E: (?<what>.+)$/m.exec(stderr)?.groups?.what;
+  if (complaint === undefined) {
+    return new KenshoError('APT_FAILED', `apt ended with ${exitCode} and gave no reason`);
+  }
+  const unknown = /^(Unable to locate package|Package '.*' has no installation candidate)/.test(complaint);
+  return unknown
+    ? new KenshoError('NO_PACKAGE', `apt: ${complaint}: the machine's sources must be Debian's, and have it`)
+    : new KenshoError('APT_FAILED', `apt: ${complaint}`);
 }
 
 function isDownloaded({ sizeBytes, sha256 }: DebianPackage, file: string): boolean {

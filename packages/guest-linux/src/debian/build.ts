@@ -16,6 +16,7 @@ import {
 import { composeTree, findKernel, type KernelFiles } from './image/compose.ts';
 import { cpio } from './image/cpio.ts';
 import type { FileTree } from './image/file-tree.ts';
+import { HOTPLUG_SCRIPT, INIT_SCRIPT } from './image/init-script.ts';
 import { chooseModules, type ModuleChoice } from './modules/module-set.ts';
 
 /** Which guest is wanted. */
@@ -40,8 +41,8 @@ export interface BuildGuestOptions {
   readonly signal?: AbortSignal;
   /** Gets what is being done, one line each time. */
   readonly onProgress?: (line: string) => void;
-  /** Apt's client. @default 'apt-get' */
-  readonly aptCommand?: string;
+  /** The programs that are run. @default Debian's, wherever PATH has them */
+  readonly commands?: { readonly apt: string; readonly dpkgDeb: string };
 }
 
 /** fio, to measure disks with, and the daemons of the integration services. */
@@ -99,7 +100,7 @@ const DONE_WITHOUT: readonly string[] = [
     'udev',
   ],
 ];
-/** Changes when the same packages make another guest. */
+/** Changes when the same packages make another guest, of the same scripts. */
 const BUILDER = 1;
 
 /**
@@ -107,14 +108,14 @@ const BUILDER = 1;
  * under its name once it is whole; one that was made of the same before is left as it is.
  *
  * @returns the guest, and whether it was built just now
- * @throws KenshoError NO_APT, APT_FAILED, NO_SUITE, BAD_DOWNLOAD, NO_DPKG, BAD_PACKAGE, NO_KERNEL, NO_MODULE, BAD_MODULE,
+ * @throws KenshoError NO_APT, APT_FAILED, NO_PACKAGE, NO_SUITE, BAD_DOWNLOAD, NO_DPKG, BAD_PACKAGE, NO_KERNEL, NO_MODULE, BAD_MODULE,
  * INVALID_OPTION
  */
 export async function buildGuest(options: BuildGuestOptions): Promise<{ guest: BuiltGuest; built: boolean }> {
   const plan = planOf(options);
   const apt = new Apt({
     folder: path.join(options.folder, APT_FOLDER),
-    command: options.aptCommand,
+    command: options.commands?.apt,
     signal: options.signal,
     onProgress: options.onProgress,
   });
@@ -177,7 +178,15 @@ function planOf(options: BuildGuestOptions): Plan {
 
 function keyOf({ modules, kernelFlavour, suite }: Plan, packages: readonly DebianPackage[]): string {
   const hashes = packages.map(({ sha256 }) => sha256).sort();
-  const inputs = JSON.stringify([BUILDER, kernelFlavour, suite, modules, hashes]);
+  const inputs = JSON.stringify([
+    BUILDER,
+    INIT_SCRIPT,
+    HOTPLUG_SCRIPT,
+    kernelFlavour,
+    suite,
+    modules,
+    hashes,
+  ]);
   return createHash('sha256').update(inputs).digest('hex');
 }
 
@@ -221,7 +230,7 @@ async function build({ folder, plan, packages, files, options }: Build): Promise
   for (const [i, file] of files.entries()) {
     onProgress?.(`unpacking ${packages[i].name}, ${i + 1} of ${files.length}`);
     const into = path.join(unpacked, String(i));
-    await unpack(file, into, signal);
+    await unpack(options.commands?.dpkgDeb ?? 'dpkg-deb', file, into, signal);
     const found = findKernel(into);
     if (found === undefined) folders.push(into);
     else kernel = found;
@@ -254,9 +263,14 @@ async function build({ folder, plan, packages, files, options }: Build): Promise
   writeManifest(folder, manifest);
 }
 
-async function unpack(file: string, folder: string, signal: AbortSignal | undefined): Promise<void> {
+async function unpack(
+  command: string,
+  file: string,
+  folder: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   try {
-    const { exitCode, stderr } = await runCommand('dpkg-deb', ['--extract', file, folder], { signal });
+    const { exitCode, stderr } = await runCommand(command, ['--extract', file, folder], { signal });
     if (exitCode === 0) return;
     const why = stderr.trim().split('\n').at(-1) ?? '';
     throw new KenshoError('BAD_PACKAGE', `cannot unpack ${path.basename(file)}: ${why}`);
