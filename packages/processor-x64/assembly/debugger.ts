@@ -159,5 +159,9 @@ export function noteLeave(op: u32): void {
   const page = load<u64>(RIP_PAGE);
   const mask = load<u64>(RIP_MASK);
   const rip = load<u64>(RIP);
-  if (((page + nextOffsetOf(op)) & mask) != rip) noteBranch((page + offsetOf(op)) & mask, rip, 0);
+  const from = (page + offsetOf(op)) & mask;
+  const last = RECENT + (((load<u32>(RECENT_COUNT) - 1) & (RECENT_ENTRIES - 1)) << 5);
+  // A software interrupt was noted with its vector.
+  if (load<u32>(last, 20) != 0 && load<u64>(last) == from && load<u64>(last, 8) == rip) return;
+  if (((page + nextOffsetOf(op)) & mask) != rip) noteBranch(from, rip, 0);
 }

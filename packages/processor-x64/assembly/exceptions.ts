@@ -181,12 +181,14 @@ function gateError(vector: u32): u32 {
 }
 
 function deliver(vector: u32, hasError: bool, error: u32, software: bool, returnTo: u64, resume: u32): void {
-  // Where delivering faults itself, the entry keeps a target of 0. A software interrupt is noted as a branch.
-  const noted = software ? 0 : noteBranch(returnTo, 0, vector + 1);
+  // Where delivering faults itself, the entry keeps a target of 0.
+  const op = load<u32>(CUR);
+  const from = op == 0 ? returnTo : (load<u64>(RIP_PAGE) + offsetOf(op)) & load<u64>(RIP_MASK);
+  const noted = noteBranch(from, 0, vector + 1);
   if (inLongMode()) deliverLong(vector, hasError, error, software, returnTo, resume);
   else if ((load<u32>(EFLAGS) & VM) == 0 && inRealAddressing()) deliverReal(vector, returnTo);
   else deliverProtected(vector, hasError, error, software, returnTo, resume);
-  if (!software) store<u64>(noted, load<u64>(RIP), 8);
+  store<u64>(noted, load<u64>(RIP), 8);
 }
 
 function deliverReal(vector: u32, returnTo: u64): void {

@@ -361,15 +361,14 @@ export class PartitionRunner {
         return;
       case VpExit.DEBUG:
       case VpExit.TRIPLE_FAULT:
-        if (this.#onDebugExit?.(vp.index, exit)) {
+        this.#halted = 0;
+        if (this.#onDebugExit !== undefined) {
+          // Before it is told: it may let the VPs go on at once.
           this.#paused = true;
-          this.#halted = 0;
-          return;
+          if (this.#onDebugExit(vp.index, exit)) return;
+          this.#paused = false;
         }
-        if (exit === VpExit.DEBUG) {
-          this.#halted = 0;
-          return;
-        }
+        if (exit === VpExit.DEBUG) return;
         this.#end ??= { reason: 'triple-fault', vpIndex: vp.index };
         return;
       case VpExit.ENDED:
