@@ -15,6 +15,7 @@ const layers = {
   '@kensho/processor-x64': 0,
   '@kensho/vmbus': 1,
   '@kensho/chipset': 1,
+  '@kensho/gdb-stub': 1,
   '@kensho/devices-storage': 2,
   '@kensho/devices-net': 2,
   '@kensho/devices-video': 2,

@@ -1,4 +1,11 @@
-import { type HostedPartition, HvRegister, type PartitionEnd, VP_REGISTERS } from '@kensho/core';
+import {
+  DEBUGGER,
+  type HostedPartition,
+  HvRegister,
+  type PartitionDebugger,
+  type PartitionEnd,
+  VP_REGISTERS,
+} from '@kensho/core';
 import { ExitCode } from './exit.ts';
 
 /** How a run ended: as the partition says, or by what the command line or the user at the console asked for. */
@@ -49,15 +56,50 @@ const DUMPED: readonly (keyof typeof HvRegister)[] = [
   ...(['CR0', 'CR2', 'CR3', 'CR4', 'EFER', 'GDTR', 'IDTR', 'TR'] as const),
 ];
 const PER_LINE = 4;
+const CODE_BYTES = 16;
+const STACK_WORDS = 16;
+const BRANCHES = 16;
 
-/** The registers of a VP, in lines, for who looks for the reason of its end. */
-export function registerDump(partition: HostedPartition, vpIndex: number): string {
+/** What a VP was at, in lines, for who looks for the reason of its end. */
+export function vpDump(partition: HostedPartition, vpIndex: number): string {
   const registers = partition.services.resolve(VP_REGISTERS);
-  const cells = DUMPED.map((name) => {
-    const [value] = registers.get(vpIndex, [HvRegister[name]]);
-    return `${name.padEnd(6)} ${value.toString(16).padStart(16, '0')}`;
-  });
+  const get = (register: number) => registers.get(vpIndex, [register])[0];
+  const cells = DUMPED.map((name) => `${name.padEnd(6)} ${hex(get(HvRegister[name]))}`);
   const lines: string[] = [];
   for (let at = 0; at < cells.length; at += PER_LINE) lines.push(cells.slice(at, at + PER_LINE).join('  '));
+  const debug = partition.services.resolve(DEBUGGER);
+  // Bits of CS's attributes and of EFER: in 64-bit code no segment adds to an address.
+  const flat = ((get(HvRegister.CS) >> 125n) & 1n) !== 0n && (get(HvRegister.EFER) & 0x400n) !== 0n;
+  const linear = (segment: number, offset: number) =>
+    (flat ? 0n : BigInt.asUintN(64, get(segment))) + get(offset);
+  const code = Buffer.alloc(CODE_BYTES);
+  const codeBytes = debug.readMemory(vpIndex, linear(HvRegister.CS, HvRegister.RIP), code);
+  lines.push(`code   ${code.toString('hex', 0, codeBytes).match(/../g)?.join(' ') ?? 'not mapped'}`);
+  lines.push(...stackLines(debug, vpIndex, linear(HvRegister.SS, HvRegister.RSP)));
+  const branches = debug.processor?.branches().filter((branch) => branch.vpIndex === vpIndex) ?? [];
+  if (branches.length > 0) lines.push('last branches, interrupts and exceptions:');
+  for (const { from, to, vector } of branches.slice(-BRANCHES)) {
+    const event = vector === undefined ? '' : `  vector ${vector}`;
+    lines.push(`  ${hex(from)} -> ${to === undefined ? 'failed' : hex(to)}${event}`);
+  }
   return lines.join('\n');
+}
+
+/** The top of the stack in words of 64 bits, as far as it is mapped. */
+function stackLines(debug: PartitionDebugger, vpIndex: number, top: bigint): string[] {
+  const stack = Buffer.alloc(STACK_WORDS * 8);
+  const words = Math.floor(debug.readMemory(vpIndex, top, stack) / 8);
+  if (words === 0) return ['stack  not mapped'];
+  const lines: string[] = [];
+  for (let at = 0; at < words; at += PER_LINE) {
+    const row = Array.from({ length: Math.min(PER_LINE, words - at) }, (_, i) =>
+      hex(stack.readBigUInt64LE((at + i) * 8)),
+    );
+    lines.push(`${at === 0 ? 'stack' : '     '}  ${row.join('  ')}`);
+  }
+  return lines;
+}
+
+function hex(value: bigint): string {
+  return value.toString(16).padStart(16, '0');
 }

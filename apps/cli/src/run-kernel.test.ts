@@ -62,10 +62,10 @@ describe('a kernel', () => {
   });
 
   it('with a triple fault leaves its registers', async () => {
-    const { end, exitCode, registers } = await boot({ commandLine: 't' });
+    const { end, exitCode, dump } = await boot({ commandLine: 't' });
     expect(end).toEqual({ reason: 'triple-fault', vpIndex: 0 });
     expect(exitCode).toBe(14);
-    expect(registers).toMatch(/^RIP +00000000001000be .*CS /);
+    expect(dump).toMatch(/^RIP +00000000001000be .*CS /);
   });
 
   it('with the 64-bit entry', async () => {

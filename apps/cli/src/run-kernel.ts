@@ -10,8 +10,10 @@ import {
 import { DISK_FORMATS } from '@kensho/devices-storage';
 import { MACHINE_PLUGINS, type MachineOptions, machineConfig } from '@kensho/machine';
 import { kernelTestPlugin } from '@kensho/testkit';
+import { type Debugging, type DebugRequest, type GdbAddress, startDebugging } from './debugging.ts';
 import { type DiskRequest, type OpenDisks, openDisks } from './disks.ts';
-import { explainEnd, type RunEnd, registerDump } from './guest-end.ts';
+import { ExitCode } from './exit.ts';
+import { explainEnd, type RunEnd, vpDump } from './guest-end.ts';
 import { type LoadedPlugins, reachable } from './plugins.ts';
 
 /** A machine, and what is done with it while it runs. */
@@ -25,8 +27,10 @@ export interface KernelRun {
   readonly timeoutSeconds?: number;
   /** Ends the run: as its reason says where that is an {@link Ended}, else by throwing the reason. */
   readonly signal: AbortSignal;
-  /** Called when the kernel is loaded, before its first instruction. */
-  readonly onLoaded?: (partition: HostedPartition) => void;
+  /** @default nobody looks */
+  readonly debug?: DebugRequest;
+  /** Called when the kernel is loaded, before its first instruction, with the address at which GDB is served. */
+  readonly onLoaded?: (partition: HostedPartition, gdb?: GdbAddress) => void;
   /** @default silent */
   readonly logger?: Logger;
 }
@@ -40,8 +44,8 @@ export interface RunReport {
   readonly instructions: number;
   /** What was counted, but for what is zero. */
   readonly counters: CounterSnapshot;
-  /** Of the VP that took a triple fault. */
-  readonly registers?: string;
+  /** Registers, code, stack and last branches: of the VP that took a triple fault, or of all where time was over. */
+  readonly dump?: string;
 }
 
 /** Why somebody else than the guest ended the run. */
@@ -61,6 +65,7 @@ export async function runKernel({
   plugins = { plugins: [], devices: [] },
   timeoutSeconds,
   signal,
+  debug,
   onLoaded,
   logger,
 }: KernelRun): Promise<RunReport> {
@@ -69,6 +74,9 @@ export async function runKernel({
     logger,
   });
   let media: OpenDisks | undefined;
+  let debugging: Debugging | undefined;
+  const killed = new AbortController();
+  let exitCode: number = ExitCode.SIGINT;
   try {
     const { integration } = machine;
     media = await openDisks(disks, {
@@ -79,23 +87,36 @@ export async function runKernel({
     const added = reachable(plugins.devices, host.contributions, integration);
     const devices = [...(machine.devices ?? []), ...media.devices, ...added];
     const partition = await host.createPartition(machineConfig({ ...machine, devices }));
-    onLoaded?.(partition);
+    if (debug !== undefined) {
+      const onKill = () => killed.abort(new Ended({ reason: 'quit' }));
+      debugging = await startDebugging(partition, debug, onKill);
+    }
+    onLoaded?.(partition, debugging?.gdb);
     const startMs = performance.now();
-    const end = await runUntil(partition, signal, timeoutSeconds);
+    const end = await runUntil(partition, AbortSignal.any([signal, killed.signal]), timeoutSeconds);
+    ({ exitCode } = explainEnd(end));
     const seconds = (performance.now() - startMs) / 1000;
     const counters = counterDifference({}, partition.counters.snapshot());
     return {
       end,
-      exitCode: explainEnd(end).exitCode,
+      exitCode,
       seconds,
       instructions: counters['run.instructions'] ?? 0,
       counters,
-      ...(end.reason === 'triple-fault' ? { registers: registerDump(partition, end.vpIndex) } : {}),
+      ...dumpOf(partition, machine.vpCount, end),
     };
   } finally {
+    await debugging?.close(exitCode);
     await host.close();
     await media?.close();
   }
+}
+
+/** What is looked for first where a guest did not end by itself. */
+function dumpOf(partition: HostedPartition, vpCount: number, end: RunEnd): { dump?: string } {
+  if (end.reason === 'triple-fault') return { dump: vpDump(partition, end.vpIndex) };
+  if (end.reason !== 'time-out') return {};
+  return { dump: Array.from({ length: vpCount }, (_, vp) => vpDump(partition, vp)).join('\n') };
 }
 
 async function runUntil(

@@ -6,6 +6,14 @@ import { type Command, Option } from 'commander';
 import { ESCAPE_KEY_HELP } from '../console/escape-keys.ts';
 import { StreamConsole, type StreamConsoleOptions } from '../console/stream-console.ts';
 import { type CommandContext, printJson } from '../context.ts';
+import {
+  type DebugRequest,
+  type GdbAddress,
+  parseGdbAddress,
+  parseTrace,
+  TRACE_SYNTAX,
+  type TraceRequest,
+} from '../debugging.ts';
 import { DISK_SYNTAX, type DiskRequest, parseDisk } from '../disks.ts';
 import { UsageError } from '../exit.ts';
 import { explainEnd } from '../guest-end.ts';
@@ -32,6 +40,10 @@ interface RunFlags {
   timeout?: number;
   clock: 'real' | 'virtual';
   exitPort?: number;
+  gdb?: GdbAddress;
+  gdbWait: boolean;
+  trace?: TraceRequest;
+  branches?: boolean;
   testDevice?: boolean;
   integration: boolean;
   json?: boolean;
@@ -97,6 +109,18 @@ export function addRunCommand(program: Command, context: CommandContext): void {
       'a port, in hexadecimal, at which a test kernel ends the run with a code',
       parsePort,
     )
+    .option(
+      '--gdb <[host]:port>',
+      'serve GDB, on this machine only where no host is given; the guest waits for it before its first instruction',
+      parseGdbAddress,
+    )
+    .option('--no-gdb-wait', 'with --gdb: do not wait')
+    .option(
+      `--trace <file>`,
+      `write a line for each instruction: VP, count, RIP, registers changed; ${TRACE_SYNTAX}`,
+      parseTrace,
+    )
+    .option('--branches', 'record every branch, for the dump after a triple fault; the guest is slower')
     .option('--test-device', 'add the ports and the memory that kvm-unit-tests try interrupts and I/O with')
     .option('--no-integration', 'hide the hypervisor: no enlightenment, no VMBus')
     .option('--json', 'print how it ended as JSON; the console is on stderr then')
@@ -115,6 +139,11 @@ export function addRunCommand(program: Command, context: CommandContext): void {
         'On a terminal:',
         ...ESCAPE_KEY_HELP.map((line) => `  ${line}`),
         '',
+        'Of a trace:',
+        '  skip=N, count=N  only count instructions of each VP, after its first skip ones',
+        '  last=N           only the last lines, written at the end',
+        '  at=FIRST[-LAST]  only instructions at these linear addresses, in hexadecimal',
+        '',
         'Ends with 0 where the guest powered off; 10 where it asked for a reset; 12 where it crashed; 14 where a processor took a triple fault;',
         '124 where its time was over; (value * 2) + 1 after a write to the exit port; 130 where Ctrl-A x ended it.',
       ].join('\n'),
@@ -125,7 +154,8 @@ export function addRunCommand(program: Command, context: CommandContext): void {
 async function run(flags: RunFlags, context: CommandContext): Promise<void> {
   const report = await boot(flags, context);
   if (flags.json) printJson(context, jsonOf(flags.kernel ?? flags.guest, report));
-  else if (report.registers !== undefined) process.stderr.write(`${report.registers}\n`);
+  else if (report.dump !== undefined && (report.end.reason === 'triple-fault' || flags.verbose))
+    process.stderr.write(`${report.dump}\n`);
   const { line, exitCode } = explainEnd(report.end);
   if (line !== undefined) process.stderr.write(`kensho: ${line}\n`);
   process.exitCode = exitCode;
@@ -166,8 +196,10 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
       plugins: await loadPlugins(flags.plugin),
       timeoutSeconds: flags.timeout,
       signal: AbortSignal.any([stop.signal, context.signal]),
-      onLoaded(loaded) {
+      debug: debugOf(flags),
+      onLoaded(loaded, gdb) {
         partition = loaded;
+        if (gdb !== undefined) process.stderr.write(`kensho: GDB is served at ${gdb.host}:${gdb.port}\n`);
         serial.console.open();
       },
       logger: flags.verbose ? createLogger(logLine) : undefined,
@@ -176,6 +208,11 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
     await serial.close();
     await serial2?.close();
   }
+}
+
+function debugOf({ gdb, gdbWait, trace, branches }: RunFlags): DebugRequest | undefined {
+  if (gdb === undefined && trace === undefined && branches === undefined) return undefined;
+  return { gdb, gdbWait, trace, branches };
 }
 
 /** The kernel that was given, or that of a guest that was built. */

@@ -1,0 +1,2 @@
+export { branchLines } from './monitor.ts';
+export { GdbServer, type GdbServerOptions } from './server.ts';
