@@ -8,12 +8,15 @@ export {
   createDisk,
   diskInfo,
   type ImageToolOptions,
+  type SaveOptions,
+  saveDisk,
 } from './backend/image-tool.ts';
 export { MemoryFile } from './backend/memory-file.ts';
 export { BUILT_IN_DISK_FORMATS, openDisk } from './backend/open.ts';
 export { createOverlay, OverlayDisk, type OverlayOptions } from './backend/overlay.ts';
 export { createRamDisk, type RamDiskOptions } from './backend/ram.ts';
 export { RawDisk, type RawDiskOptions } from './backend/raw.ts';
+export { SnapshotDisk } from './backend/snapshot.ts';
 export { checkVhd } from './backend/vhd/check.ts';
 export { createVhd, type VhdSpec } from './backend/vhd/create.ts';
 export { openVhd, type VhdImage, type VhdOpenOptions } from './backend/vhd/image.ts';

@@ -45,9 +45,8 @@ export async function checkDisk(
   return await format.check(path, { repair: options.repair ?? false });
 }
 
-export interface ConvertOptions {
-  /** Id of the source's format. @default recognised */
-  readonly sourceFormat?: string;
+/** How a disk is copied into a new image. */
+export interface SaveOptions {
   /** Id of the new image's format. @default taken from its name */
   readonly format?: string;
   readonly allocation?: DiskAllocation;
@@ -56,6 +55,11 @@ export interface ConvertOptions {
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
   /** Ends the conversion early; its reason is thrown. */
   readonly signal?: AbortSignal;
+}
+
+export interface ConvertOptions extends SaveOptions {
+  /** Id of the source's format. @default recognised */
+  readonly sourceFormat?: string;
 }
 
 const PIECE_BYTES = 1 << 20;
@@ -70,34 +74,45 @@ export async function convertDisk(
   options: ConvertOptions = {},
   formats: readonly DiskFormat[] = BUILT_IN_DISK_FORMATS,
 ): Promise<void> {
-  const format = newFormat(to, options.format, formats);
+  newFormat(to, options.format, formats);
   const sourceFormat = await formatOf(from, options.sourceFormat, formats);
   const source = await sourceFormat.open(from, { readOnly: true });
   try {
-    await creator(format)(to, {
-      sizeBytes: source.sizeBytes,
-      allocation: options.allocation,
-      blockSizeBytes: options.blockSizeBytes,
-      // A CD's contents become those of a hard disk, which has no sectors of that size.
-      logicalSectorBytes: source.logicalSectorBytes === 2048 ? undefined : source.logicalSectorBytes,
-    });
-    try {
-      const target = await format.open(to, {});
-      try {
-        await copy(source, target, options);
-      } finally {
-        await target.close();
-      }
-    } catch (error) {
-      rmSync(to, { force: true });
-      throw error;
-    }
+    await saveDisk(source, to, options, formats);
   } finally {
     await source.close();
   }
 }
 
-async function copy(source: Disk, target: Disk, { onProgress, signal }: ConvertOptions): Promise<void> {
+/** Copies an open disk into a new image, as {@link convertDisk} does. The disk stays open. */
+export async function saveDisk(
+  source: Disk,
+  to: string,
+  options: SaveOptions = {},
+  formats: readonly DiskFormat[] = BUILT_IN_DISK_FORMATS,
+): Promise<void> {
+  const format = newFormat(to, options.format, formats);
+  await creator(format)(to, {
+    sizeBytes: source.sizeBytes,
+    allocation: options.allocation,
+    blockSizeBytes: options.blockSizeBytes,
+    // A CD's contents become those of a hard disk, which has no sectors of that size.
+    logicalSectorBytes: source.logicalSectorBytes === 2048 ? undefined : source.logicalSectorBytes,
+  });
+  try {
+    const target = await format.open(to, {});
+    try {
+      await copy(source, target, options);
+    } finally {
+      await target.close();
+    }
+  } catch (error) {
+    rmSync(to, { force: true });
+    throw error;
+  }
+}
+
+async function copy(source: Disk, target: Disk, { onProgress, signal }: SaveOptions): Promise<void> {
   const piece = new Uint8Array(PIECE_BYTES);
   const zeroes = Buffer.alloc(PIECE_BYTES);
   for (let done = 0; done < source.sizeBytes; ) {

@@ -126,10 +126,15 @@ export interface OverlayOptions {
   readonly clock?: Clock;
 }
 
-/** Puts an overlay over a disk; the file behind it has no name any more, so it goes even if the process is killed. */
+/** Puts an overlay over a disk. */
 export function createOverlay(base: Disk, options: OverlayOptions = {}): OverlayDisk {
+  return new OverlayDisk(base, createScratchFile(options));
+}
+
+/** An empty file that has no name any more, so that it goes even if the process is killed. */
+export function createScratchFile(options: OverlayOptions): BlockFile {
   const path = join(options.directory ?? tmpdir(), `kensho-overlay-${randomUUID()}`);
-  const store = HostFile.create(path, { clock: options.clock });
+  const file = HostFile.create(path, { clock: options.clock });
   rmSync(path, { force: true });
-  return new OverlayDisk(base, store);
+  return file;
 }
