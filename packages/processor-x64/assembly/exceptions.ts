@@ -88,6 +88,12 @@ import {
 
 /** Events whose own delivery a fault does not turn into a double fault. */
 const BENIGN: i32 = 256;
+/**
+ * Faults that each the delivery of the one before raised. #AC and #GP could go on so for ever, and a processor does;
+ * here the end is that of a triple fault.
+ */
+const CHAIN_MAX: u32 = 32;
+let chain: u32 = 0;
 
 function contributory(vector: i32): bool {
   return vector == 0 || (vector >= 10 && vector <= 13);
@@ -108,6 +114,12 @@ function charge(): void {
   store<i64>(LIMIT, load<i64>(LIMIT) - 1);
 }
 
+/** A triple fault. */
+function shutDown(): void {
+  store<u32>(ACTIVITY, ACTIVITY_SHUTDOWN);
+  store<i32>(DELIVERING, -1);
+}
+
 /** Goes on with a fault after the host has unwound: delivers it, or what it turns into. */
 export function deliverFault(): void {
   let vector = load<u32>(FAULT_VECTOR);
@@ -121,12 +133,16 @@ export function deliverFault(): void {
   charge();
   selectTable();
   store<u32>(DEBUG_HIT, 0);
-  if (prior < 0) store<u32>(FAULT_EXTERNAL, 0);
+  if (prior < 0) {
+    store<u32>(FAULT_EXTERNAL, 0);
+    chain = 0;
+  } else if (++chain > CHAIN_MAX) {
+    shutDown();
+    return;
+  }
   if (prior >= 0 && prior != BENIGN) {
     if (prior == EX_DF) {
-      // Triple fault.
-      store<u32>(ACTIVITY, ACTIVITY_SHUTDOWN);
-      store<i32>(DELIVERING, -1);
+      shutDown();
       return;
     }
     const second = <i32>vector;

@@ -3,6 +3,7 @@ import { busTarget } from './targets/bus.ts';
 import { componentTargets } from './targets/components.ts';
 import { hypercallTarget } from './targets/hypercall.ts';
 import { ideTarget } from './targets/ide.ts';
+import { processorTarget } from './targets/processor.ts';
 import { ringTarget } from './targets/ring.ts';
 import { storvspTarget } from './targets/storvsp.ts';
 import { synicTarget } from './targets/synic.ts';
@@ -11,6 +12,7 @@ import { vhdxTarget } from './targets/vhdx.ts';
 
 /** Every fuzzer of Kensho's own. */
 export const FUZZ_TARGETS: readonly FuzzTarget[] = [
+  processorTarget,
   hypercallTarget,
   synicTarget,
   busTarget,
