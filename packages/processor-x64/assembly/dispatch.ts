@@ -4,6 +4,7 @@ import {
   codeResets,
   crossedPageOf,
   findBlock,
+  HEADER_SIZE,
   invalidateCode,
   linkable,
   MAX_BLOCK,
@@ -55,6 +56,7 @@ import {
   EX_DB,
   EX_NMI,
   EXIT_REASON,
+  EXIT_RECORD,
   GENERATION,
   ICEBP,
   IF,
@@ -96,12 +98,12 @@ const DR6_HITS: u64 = 0xf;
 
 function exit(reason: u32): u32 {
   store<u32>(EXIT_REASON, reason);
-  return 0;
+  return EXIT_RECORD;
 }
 
 /**
  * Looks at everything that waits for an instruction boundary, in order of priority (Intel SDM 3, table 6-2), then
- * finds the next block. Its first record; 0 where the slice ends, for EXIT_REASON.
+ * finds the next block. Its first record; EXIT_RECORD where the slice ends, for EXIT_REASON.
  */
 export function next(): u32 {
   for (;;) {
@@ -227,33 +229,36 @@ export function advance(): u32 {
   return (load<u32>(GENERATION) << 6) | load<u32>(MODE);
 }
 
-/** The block at RIP, by way of the jump cache. */
-function resume(): u32 {
-  const rip = load<u64>(RIP);
+/** Goes on at `rip` if the jump cache knows it: its first record, else 0. */
+// @ts-ignore: decorator
+@inline function cachedTarget(rip: u64): u32 {
   const entry = cacheEntry(rip);
-  if (load<u64>(entry) == rip && load<u32>(entry, 8) == cacheKey()) {
-    const block = load<u32>(entry, 12);
-    store<u64>(RIP_PAGE, rip - load<u16>(block, 20));
-    return recordsOf(block);
-  }
-  return find();
+  if (load<u64>(entry) != rip || load<u32>(entry, 8) != cacheKey()) return 0;
+  const block = load<u32>(entry, 12);
+  store<u64>(RIP_PAGE, rip - load<u16>(block, 20));
+  return recordsOf(block);
 }
 
-/** For returns and indirect jumps: RIP is set; counts the instruction, whose record is `op`. */
-export function jump(op: u32, rip: u64): u32 {
+/** The block at RIP. */
+function resume(): u32 {
+  const to = cachedTarget(load<u64>(RIP));
+  return to != 0 ? to : find();
+}
+
+/** For returns and indirect jumps: counts the instruction, whose record is `op`, and goes on at `rip`. */
+// @ts-ignore: decorator
+@inline export function jump(op: u32, rip: u64): u32 {
   const left = load<i32>(COUNTDOWN) - <i32>indexInBlock(op) - 1;
   store<i32>(COUNTDOWN, left);
+  const to = left > 0 ? cachedTarget(rip) : 0;
+  return to != 0 ? to : jumpAnew(op, rip);
+}
+
+function jumpAnew(op: u32, rip: u64): u32 {
   store<u64>(RIP, rip);
   store<u32>(CUR, 0);
   if ((load<u32>(DEBUG) & DEBUG_BRANCHES) != 0) {
     noteBranch((load<u64>(RIP_PAGE) + offsetOf(op)) & load<u64>(RIP_MASK), rip, 0);
-  } else if (left > 0) {
-    const entry = cacheEntry(rip);
-    if (load<u64>(entry) == rip && load<u32>(entry, 8) == cacheKey()) {
-      const block = load<u32>(entry, 12);
-      store<u64>(RIP_PAGE, rip - load<u16>(block, 20));
-      return recordsOf(block);
-    }
   }
   return advance();
 }
@@ -335,8 +340,8 @@ function decodeBlock(arenaPage: u32, offset: u32, mode: u32, following: u64): u3
 }
 
 /**
- * Goes on at a direct branch's target, whose count is already taken off: `retired` instructions of the block. A target
- * in the same page is linked, so that the next time nothing of this is needed.
+ * Goes on at a direct branch's target; the branch is already counted. A target in the same page is linked, so that the
+ * next time nothing of this is needed.
  */
 export function branch(op: u32): u32 {
   const page = load<u64>(RIP_PAGE);
@@ -345,6 +350,10 @@ export function branch(op: u32): u32 {
   const straight = rip;
   const size = sizeOf(op);
   if (size == 1) rip &= 0xffff;
+  if (<u32>target >= 0x1000 && load<i32>(COUNTDOWN) > 0) {
+    const known = cachedTarget(rip);
+    if (known != 0) return known;
+  }
   const mode = load<u32>(MODE);
   store<u64>(RIP, rip);
   store<u32>(CUR, 0);
@@ -353,7 +362,7 @@ export function branch(op: u32): u32 {
   const generation = codeResets();
   const to = advance();
   if (
-    to != 0 &&
+    to != EXIT_RECORD &&
     !noted &&
     <u32>target < 0x1000 &&
     rip == straight &&
@@ -362,19 +371,41 @@ export function branch(op: u32): u32 {
     load<u32>(MODE) == mode &&
     (mode & MODE_STEP) == 0 &&
     generation == codeResets() &&
-    linkable(to - 32)
+    linkable(to - HEADER_SIZE)
   ) {
     store<u32>(op, to, 24);
   }
   return to;
 }
 
-/** The record belongs to a block that was dropped: looks up what is there now. */
-export function refresh(op: u32): u32 {
+/** Goes on behind a block of one instruction, where whatever asked for that is looked at. */
+export function stepEnd(op: u32): u32 {
   store<i32>(COUNTDOWN, load<i32>(COUNTDOWN) - <i32>indexInBlock(op));
-  store<u64>(RIP, (load<u64>(RIP_PAGE) + offsetOf(op)) & load<u64>(RIP_MASK));
+  store<u64>(RIP, load<u64>(RIP_PAGE) + load<i32>(op, 20));
   store<u32>(CUR, 0);
-  return load<i32>(COUNTDOWN) <= 0 || (load<u32>(MODE) & MODE_STEP) != 0 ? next() : find();
+  return next();
+}
+
+/**
+ * The record belongs to a block that was dropped: looks up what is there now. The first one of a block, to which links
+ * may still lead, becomes one that goes on there.
+ */
+export function refresh(op: u32): u32 {
+  const page = load<u64>(RIP_PAGE);
+  const index = indexInBlock(op);
+  store<i32>(COUNTDOWN, load<i32>(COUNTDOWN) - <i32>index);
+  store<u64>(RIP, (page + offsetOf(op)) & load<u64>(RIP_MASK));
+  store<u32>(CUR, 0);
+  if (load<i32>(COUNTDOWN) <= 0 || (load<u32>(MODE) & MODE_STEP) != 0) return next();
+  const generation = codeResets();
+  const to = find();
+  if (index == 0 && generation == codeResets() && linkable(to - HEADER_SIZE)) {
+    store<u16>(op, H.FALL);
+    store<u8>(op, 3, 4);
+    store<i32>(op, offsetOf(op), 20);
+    store<u32>(op, to, 24);
+  }
+  return to;
 }
 
 /** Makes the slice look at events after this block, without losing what is left of its budget. */

@@ -22,6 +22,8 @@ export const ADC: u32 = 6;
 export const SBB: u32 = 7;
 /** ZF, SF and PF by RES; the others are bits of A. */
 export const SHIFT: u32 = 8;
+/** RES is the lower half of A * B; CF and OF are set where that is not all of it. */
+export const MUL: u32 = 9;
 
 // @ts-ignore: decorator
 @inline export function lazy(kind: u32, result: i64, a: i64, b: i64): void {
@@ -42,6 +44,14 @@ export const SHIFT: u32 = 8;
   store<u32>(FL_KIND, SHIFT);
   store<i64>(FL_RES, result);
   store<i64>(FL_A, bits);
+}
+
+/** Whether a signed product does not fit 64 bits. */
+function overflows(a: i64, b: i64): bool {
+  if (a == <i64>(<i32>a) && b == <i64>(<i32>b)) return false;
+  if (a == 0 || b == 0) return false;
+  if ((a == -1 && b == i64.MIN_VALUE) || (b == -1 && a == i64.MIN_VALUE)) return true;
+  return (a * b) / b != a;
 }
 
 /** 1 where the carry flag is set. */
@@ -68,6 +78,8 @@ export function carry(): u32 {
     }
     case SHIFT:
       return <u32>a & CF;
+    case MUL:
+      return u32(overflows(a, b));
     default:
       return load<u32>(EFLAGS) & CF;
   }
@@ -92,6 +104,8 @@ export function overflow(): bool {
       return (a & ~result) < 0;
     case SHIFT:
       return (<u32>a & OF) != 0;
+    case MUL:
+      return overflows(a, b);
     default:
       return (load<u32>(EFLAGS) & OF) != 0;
   }
@@ -117,6 +131,7 @@ function adjust(): bool {
     case EXPLICIT:
       return (load<u32>(EFLAGS) & AF) != 0;
     case LOGIC:
+    case MUL:
       return false;
     case INC:
     case DEC:
@@ -149,6 +164,11 @@ export function readFlags(): u32 {
 export function setFlags(bits: u32): void {
   store<u32>(FL_KIND, EXPLICIT);
   store<u32>(EFLAGS, (load<u32>(EFLAGS) & ~ARITHMETIC) | (bits & ARITHMETIC));
+}
+
+/** Rotations change CF and OF only: each 0 or 1. */
+export function rotated(carryOut: u32, overflowOut: u32): void {
+  setFlags((arithmeticFlags() & ~(CF | OF)) | carryOut | (overflowOut << 11));
 }
 
 /** Replaces the whole register. */

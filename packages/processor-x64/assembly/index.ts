@@ -4,6 +4,7 @@ import { codeDrops, dropAll, initCodeCache, invalidatePage } from './code-pages'
 import { interruptSlice } from './dispatch';
 import { deliverFault } from './exceptions';
 import { readFlags, writeFlags } from './flags';
+import { H } from './handlers';
 import { refreshSummary } from './fpu/x87-state';
 import { run as interpret } from './interpreter';
 import { writeControl } from './ops/system';
@@ -37,6 +38,7 @@ import {
   EVENT_NMI,
   EVENTS,
   EXCHANGE,
+  EXIT_RECORD,
   GDTR_LIMIT,
   GPR,
   IDTR_LIMIT,
@@ -80,6 +82,7 @@ let selected: u32 = NO_VP;
 export function configure(arenaPages: u32, vpCount: u32, codeCacheSize: u32): bool {
   if (!layOut(arenaPages, vpCount, codeCacheSize)) return false;
   initCodeCache(arenaPages, vpCount);
+  store<u16>(EXIT_RECORD, H.EXIT);
   memory.fill(JUMP_CACHE, 0xff, JUMP_CACHE_ENTRIES * 16);
   for (let vp: u32 = 0; vp < vpCount; vp++) {
     select(vp);

@@ -1,296 +1,86 @@
-// The interpreter: one loop, one switch over the hot handlers; the others are a call away (execute.ts).
+// The interpreter: one loop, one switch over the hot handlers, whose work is in hot-handlers.ts; the others are a call
+// away (execute.ts).
 //
-// Every handler that can fault does so before it changes anything. The fused handlers read the target in the jump's
-// own record, the next one.
+// A fused handler stands for its record and the next one, which stays as it is: it holds the jump's target, and a fault
+// between the two is one of the second.
 import { noteLeave } from './debugger';
-import { advance, branch, breakpoint, EXIT_YIELD, jump, next, refresh } from './dispatch';
+import { advance, breakpoint, EXIT_YIELD, jump, next, refresh, stepEnd } from './dispatch';
 import { AGAIN, CONTINUE, execute, YIELD } from './execute';
+import { DEC, INC } from './flags';
 import {
-  carry,
-  condition,
-  DEC,
-  INC,
-  lazy,
-  lazyLogic,
-  lazyShift,
-  overflow,
-  parity,
-  sign,
-  SUB,
-  ADD,
-  zero,
-} from './flags';
+  ADD as FPU_ADD,
+  DIVIDE as FPU_DIVIDE,
+  MULTIPLY as FPU_MULTIPLY,
+  SUBTRACT as FPU_SUBTRACT,
+} from './fpu/sse-number';
 import { H } from './handlers';
-import { checkAlignment, hostAddress, probeWrite, read, write } from './memory';
-import { address } from './operand';
-import { raiseGp } from './raise';
-import { indexInBlock, nextOffsetOf, regOf, rmOf } from './record';
-import { CF, COUNTDOWN, CUR, EXIT_REASON, FL_A, FL_B, FL_KIND, OF, RIP, RIP_PAGE, RSP, TLB } from './state';
-import { TLB_ADDEND, TLB_MASK, WRITE } from './tlb';
-
-const OP_ADD: u32 = 0;
-const OP_OR: u32 = 1;
-const OP_AND: u32 = 4;
-const OP_SUB: u32 = 5;
-const OP_XOR: u32 = 6;
-const OP_CMP: u32 = 7;
-const OP_TEST: u32 = 8;
-const OP_MOV: u32 = 9;
-
-// @ts-ignore: decorator
-@inline function compute<T>(operation: u32, a: T, b: T): T {
-  if (operation == OP_ADD) {
-    const result = <T>(a + b);
-    lazy(ADD, <i64>result, <i64>a, <i64>b);
-    return result;
-  } else if (operation == OP_SUB || operation == OP_CMP) {
-    const result = <T>(a - b);
-    lazy(SUB, <i64>result, <i64>a, <i64>b);
-    return result;
-  } else if (operation == OP_MOV) {
-    return b;
-  } else {
-    const result = <T>(operation == OP_OR ? a | b : operation == OP_XOR ? a ^ b : a & b);
-    lazyLogic(<i64>result);
-    return result;
-  }
-}
-
-/**
- * Writes a register; one of 32 bits clears its upper half.
- *
- * The value must not come straight from a signed load: Binaryen turns the extension of one, whatever its sign, into a
- * load that extends the sign.
- */
-// @ts-ignore: decorator
-@inline function put<T>(at: u32, value: T): void {
-  if (sizeof<T>() == 4) store<u64>(at, <u64>(<u32>value));
-  else store<T>(at, value);
-}
-
-// @ts-ignore: decorator
-@inline function keeps(operation: u32): bool {
-  return operation != OP_CMP && operation != OP_TEST;
-}
-
-/** rm, reg */
-// @ts-ignore: decorator
-@inline function rr<T>(op: u32, operation: u32): void {
-  const at = rmOf(op);
-  const result = compute<T>(operation, load<T>(at), load<T>(regOf(op)));
-  if (keeps(operation)) put<T>(at, result);
-}
-
-/** rm, immediate */
-// @ts-ignore: decorator
-@inline function ri<T>(op: u32, operation: u32): void {
-  const at = rmOf(op);
-  const result = compute<T>(operation, load<T>(at), load<T>(op, 24));
-  if (keeps(operation)) put<T>(at, result);
-}
-
-/** reg, memory */
-// @ts-ignore: decorator
-@inline function rm<T>(op: u32, operation: u32): void {
-  const b = read<T>(address(op, sizeof<T>(), false));
-  const at = regOf(op);
-  const result = compute<T>(operation, load<T>(at), b);
-  if (keeps(operation)) put<T>(at, result);
-}
-
-/** The place of an operand that is read and written, 0 where it takes the long way; faults come now. */
-// @ts-ignore: decorator
-@inline function writable<T>(va: u64): u32 {
-  const entry = load<u32>(TLB) + ((<u32>(va >> 12) & TLB_MASK) << 5);
-  return load<u64>(entry, 8) == ((va + (sizeof<T>() - 1)) & ~0xfff)
-    ? <u32>va + load<u32>(entry, TLB_ADDEND)
-    : prepareWrite(va, sizeof<T>());
-}
-
-function prepareWrite(va: u64, size: u32): u32 {
-  checkAlignment(va, size);
-  if ((<u32>va & 0xfff) + size <= 0x1000) return hostAddress(va, size, WRITE);
-  probeWrite(va, size);
-  return 0;
-}
-
-// @ts-ignore: decorator
-@inline function modify<T>(op: u32, operation: u32, b: T): void {
-  if (operation == OP_MOV) {
-    write<T>(address(op, sizeof<T>(), true), b);
-  } else if (operation == OP_CMP || operation == OP_TEST) {
-    compute<T>(operation, read<T>(address(op, sizeof<T>(), false)), b);
-  } else {
-    const va = address(op, sizeof<T>(), true);
-    const at = writable<T>(va);
-    if (at != 0) store<T>(at, compute<T>(operation, load<T>(at), b));
-    else write<T>(va, compute<T>(operation, read<T>(va), b));
-  }
-}
-
-/** memory, reg */
-// @ts-ignore: decorator
-@inline function mr<T>(op: u32, operation: u32): void {
-  modify<T>(op, operation, load<T>(regOf(op)));
-}
-
-/** memory, immediate */
-// @ts-ignore: decorator
-@inline function mi<T>(op: u32, operation: u32): void {
-  modify<T>(op, operation, load<T>(op, 24));
-}
-
-/** Register from a register or memory of another size; D is the destination's, unsigned where that extends. */
-// @ts-ignore: decorator
-@inline function extendR<S, D>(op: u32): void {
-  const value: i64 = load<S>(rmOf(op));
-  store<i64>(regOf(op), sizeof<D>() == 4 ? value & 0xffffffff : value);
-}
-
-// @ts-ignore: decorator
-@inline function extendM<S, D>(op: u32): void {
-  const value: i64 = <i64>read<S>(address(op, sizeof<S>(), false));
-  store<i64>(regOf(op), sizeof<D>() == 4 ? value & 0xffffffff : value);
-}
-
-// @ts-ignore: decorator
-@inline function incDec<T>(op: u32, kind: u32): void {
-  const at = rmOf(op);
-  const a = load<T>(at);
-  const kept = carry();
-  const result = <T>(kind == INC ? a + 1 : a - 1);
-  lazy(kind, <i64>result, <i64>a, kept);
-  put<T>(at, result);
-}
-
-// @ts-ignore: decorator
-@inline function shl<T>(op: u32): void {
-  const at = rmOf(op);
-  const value = load<T>(at);
-  const count = <T>load<u8>(op, 24);
-  const result = <T>(value << count);
-  const bits: T = sizeof<T>() * 8;
-  const out = <u32>(value >> <T>(bits - count)) & 1;
-  const top = <u32>(result < 0);
-  lazyShift(<i64>result, out | ((top ^ out) << 11));
-  put<T>(at, result);
-}
-
-// @ts-ignore: decorator
-@inline function shr32(op: u32): void {
-  const at = rmOf(op);
-  const value = load<u32>(at);
-  const count = <u32>load<u8>(op, 24);
-  const result = value >> count;
-  lazyShift(<i64>(<i32>result), ((value >> (count - 1)) & 1) | ((value >> 31) << 11));
-  store<u64>(at, result);
-}
-
-// @ts-ignore: decorator
-@inline function shr64(op: u32): void {
-  const at = rmOf(op);
-  const value = load<u64>(at);
-  const count = <u64>load<u8>(op, 24);
-  const result = value >> count;
-  lazyShift(<i64>result, (<u32>(value >> (count - 1)) & 1) | (<u32>(value >> 63) << 11));
-  store<u64>(at, result);
-}
-
-// @ts-ignore: decorator
-@inline function sar<T>(op: u32): void {
-  const at = rmOf(op);
-  const value = load<T>(at);
-  const count = <T>load<u8>(op, 24);
-  const result = <T>(value >> count);
-  lazyShift(<i64>result, <u32>(value >> <T>(count - 1)) & 1);
-  put<T>(at, result);
-}
-
-// @ts-ignore: decorator
-@inline function imul32(op: u32, a: i64, b: i64): void {
-  const product = a * b;
-  const result = <i32>product;
-  lazyShift(<i64>result, product != <i64>result ? CF | OF : 0);
-  store<u64>(regOf(op), <u64>(<u32>result));
-}
-
-// @ts-ignore: decorator
-@inline function imul64(op: u32, a: i64, b: i64): void {
-  const result = a * b;
-  lazyShift(result, overflows(a, b) ? CF | OF : 0);
-  store<i64>(regOf(op), result);
-}
-
-/** Whether a signed product does not fit 64 bits. */
-function overflows(a: i64, b: i64): bool {
-  if (a == <i64>(<i32>a) && b == <i64>(<i32>b)) return false;
-  if (a == 0 || b == 0) return false;
-  if ((a == -1 && b == i64.MIN_VALUE) || (b == -1 && a == i64.MIN_VALUE)) return true;
-  return (a * b) / b != a;
-}
-
-// @ts-ignore: decorator
-@inline function neg<T>(op: u32): void {
-  const at = rmOf(op);
-  const b = load<T>(at);
-  const result = <T>(0 - b);
-  lazy(SUB, <i64>result, 0, <i64>b);
-  put<T>(at, result);
-}
-
-/** A branch that is taken: its target's first record, 0 where the slice ends. */
-// @ts-ignore: decorator
-@inline function taken(op: u32): u32 {
-  const left = load<i32>(COUNTDOWN) - <i32>indexInBlock(op) - 1;
-  store<i32>(COUNTDOWN, left);
-  const link = load<u32>(op, 24);
-  return link != 0 && left > 0 ? link : branch(op);
-}
-
-/** A branch to where there are no addresses is a fault of the branch. */
-// @ts-ignore: decorator
-@inline function requireCanonical(target: u64): void {
-  if (<u64>((<i64>target << 16) >> 16) != target) raiseGp(0);
-}
-
-// Comparisons that are fused with a jump.
-
-// @ts-ignore: decorator
-@inline function cmpRR<T>(op: u32): void {
-  rr<T>(op, OP_CMP);
-}
-
-// @ts-ignore: decorator
-@inline function below(): bool {
-  return load<u64>(FL_A) < load<u64>(FL_B);
-}
-
-// @ts-ignore: decorator
-@inline function belowOrEqual(): bool {
-  return load<u32>(FL_KIND) == SUB ? load<u64>(FL_A) <= load<u64>(FL_B) : condition(6);
-}
-
-// @ts-ignore: decorator
-@inline function less(): bool {
-  return load<u32>(FL_KIND) == SUB ? load<i64>(FL_A) < load<i64>(FL_B) : sign() != overflow();
-}
-
-// @ts-ignore: decorator
-@inline function lessOrEqual(): bool {
-  return load<u32>(FL_KIND) == SUB ? load<i64>(FL_A) <= load<i64>(FL_B) : condition(14);
-}
-
-// @ts-ignore: decorator
-@inline function borrow(): bool {
-  return load<u32>(FL_KIND) == SUB ? below() : carry() != 0;
-}
+import { address, canonical, displaced, read, write } from './hot-access';
+import {
+  asFpu,
+  callRegister,
+  compareJump,
+  extendM,
+  extendR,
+  fallThrough,
+  holds,
+  imul32,
+  imul64,
+  incDec,
+  jumpOnResult,
+  loadXmm,
+  MI,
+  mi,
+  move32If,
+  move64If,
+  moveXmm,
+  movsdLoad,
+  movsdStore,
+  MR,
+  mr,
+  neg,
+  OP_ADC,
+  OP_ADD,
+  OP_AND,
+  OP_CMP,
+  OP_MOV,
+  OP_OR,
+  OP_SBB,
+  OP_SUB,
+  OP_TEST,
+  OP_XOR,
+  pop64,
+  popTwo,
+  push64,
+  pushTwo,
+  put,
+  pxor,
+  quietRI,
+  quietRR,
+  ret64,
+  RI,
+  ri,
+  RM,
+  rm,
+  rol,
+  ror,
+  RR,
+  rr,
+  sar,
+  scalarMemory,
+  scalarRegister,
+  shl,
+  shr,
+  storeXmm,
+  taken,
+  testJump,
+} from './hot-handlers';
+import { indexInBlock, nextOffsetOf, RECORD_SIZE, regOf, rmOf } from './record';
+import { COUNTDOWN, CUR, EXIT_REASON, RIP, RIP_PAGE } from './state';
 
 /** Runs until the slice ends; the reason is one of VpExit. */
 export function run(): u32 {
   let pc = next();
-  if (pc == 0) return load<u32>(EXIT_REASON);
   for (;;) {
-    store<u32>(CUR, pc);
     switch (<u32>load<u16>(pc)) {
       case H.ADD_RR_32:
         rr<i32>(pc, OP_ADD);
@@ -622,25 +412,15 @@ export function run(): u32 {
       case H.LEA_64:
         store<u64>(regOf(pc), address(pc, 1, false));
         break;
-      case H.PUSH_R_64: {
-        const top = load<u64>(RSP) - 8;
-        write<u64>(top, load<u64>(rmOf(pc)));
-        store<u64>(RSP, top);
+      case H.PUSH_R_64:
+        push64(pc, load<u64>(rmOf(pc)));
         break;
-      }
-      case H.POP_R_64: {
-        const top = load<u64>(RSP);
-        const value = read<u64>(top);
-        store<u64>(RSP, top + 8);
-        store<u64>(rmOf(pc), value);
+      case H.POP_R_64:
+        pop64(pc);
         break;
-      }
-      case H.PUSH_I_64: {
-        const top = load<u64>(RSP) - 8;
-        write<u64>(top, load<u64>(pc, 24));
-        store<u64>(RSP, top);
+      case H.PUSH_I_64:
+        push64(pc, load<u64>(pc, 24));
         break;
-      }
       case H.INC_R_32:
         incDec<i32>(pc, INC);
         break;
@@ -654,22 +434,22 @@ export function run(): u32 {
         incDec<i64>(pc, DEC);
         break;
       case H.SHL_RI_32:
-        shl<i32>(pc);
+        shl<i32>(pc, true);
         break;
       case H.SHL_RI_64:
-        shl<i64>(pc);
+        shl<i64>(pc, true);
         break;
       case H.SHR_RI_32:
-        shr32(pc);
+        shr<u32>(pc, true);
         break;
       case H.SHR_RI_64:
-        shr64(pc);
+        shr<u64>(pc, true);
         break;
       case H.SAR_RI_32:
-        sar<i32>(pc);
+        sar<i32>(pc, true);
         break;
       case H.SAR_RI_64:
-        sar<i64>(pc);
+        sar<i64>(pc, true);
         break;
       case H.IMUL_RR_32:
         imul32(pc, load<i32>(regOf(pc)), load<i32>(rmOf(pc)));
@@ -678,10 +458,10 @@ export function run(): u32 {
         imul64(pc, load<i64>(regOf(pc)), load<i64>(rmOf(pc)));
         break;
       case H.IMUL_RM_32:
-        imul32(pc, load<i32>(regOf(pc)), read<i32>(address(pc, 4, false)));
+        imul32(pc, load<i32>(regOf(pc)), read<i32>(pc, address(pc, 4, false)));
         break;
       case H.IMUL_RM_64:
-        imul64(pc, load<i64>(regOf(pc)), read<i64>(address(pc, 8, false)));
+        imul64(pc, load<i64>(regOf(pc)), read<i64>(pc, address(pc, 8, false)));
         break;
       case H.IMUL_RRI_32:
         imul32(pc, load<i32>(rmOf(pc)), load<i32>(pc, 24));
@@ -701,928 +481,786 @@ export function run(): u32 {
       case H.NEG_R_64:
         neg<i64>(pc);
         break;
-      case H.SETCC_R:
-        store<u8>(rmOf(pc), condition(load<u32>(pc, 24)) ? 1 : 0);
-        break;
-      case H.CMOV_RR_32: {
-        const from = condition(load<u32>(pc, 24)) ? rmOf(pc) : regOf(pc);
-        store<u64>(regOf(pc), load<u32>(from));
-        break;
-      }
-      case H.CMOV_RR_64:
-        if (condition(load<u32>(pc, 24))) store<u64>(regOf(pc), load<u64>(rmOf(pc)));
-        break;
       case H.NOP:
         break;
       case H.JO:
-        if (overflow()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(0) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JNO:
-        if (!overflow()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(1) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JB:
-        if (borrow()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(2) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JAE:
-        if (!borrow()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(3) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JE:
-        if (zero()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(4) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JNE:
-        if (!zero()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(5) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JBE:
-        if (belowOrEqual()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(6) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JA:
-        if (!belowOrEqual()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(7) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JS:
-        if (sign()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(8) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JNS:
-        if (!sign()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(9) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JP:
-        if (parity()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(10) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JNP:
-        if (!parity()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(11) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JL:
-        if (less()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(12) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JGE:
-        if (!less()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(13) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JLE:
-        if (lessOrEqual()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(14) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JG:
-        if (!lessOrEqual()) {
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
-        break;
+        pc = holds(15) ? taken(pc) : pc + RECORD_SIZE;
+        continue;
       case H.JMP:
         pc = taken(pc);
-        if (pc == 0) return load<u32>(EXIT_REASON);
         continue;
-      case H.FALL: {
-        // Not an instruction: it only ends a block.
-        const left = load<i32>(COUNTDOWN) - <i32>indexInBlock(pc);
-        store<i32>(COUNTDOWN, left);
-        const link = load<u32>(pc, 24);
-        pc = link != 0 && left > 0 ? link : branch(pc);
-        if (pc == 0) return load<u32>(EXIT_REASON);
+      case H.FALL:
+        pc = fallThrough(pc);
         continue;
-      }
-      case H.CALL_64: {
-        const top = load<u64>(RSP) - 8;
-        write<u64>(top, load<u64>(RIP_PAGE) + nextOffsetOf(pc));
-        store<u64>(RSP, top);
+      case H.CALL_64:
+        push64(pc, load<u64>(RIP_PAGE) + nextOffsetOf(pc));
         pc = taken(pc);
-        if (pc == 0) return load<u32>(EXIT_REASON);
         continue;
-      }
-      case H.RET_64: {
-        const top = load<u64>(RSP);
-        const target = read<u64>(top);
-        requireCanonical(target);
-        store<u64>(RSP, top + 8);
-        pc = jump(pc, target);
-        if (pc == 0) return load<u32>(EXIT_REASON);
+      case H.RET_64:
+        pc = ret64(pc);
         continue;
-      }
       case H.JMP_R_64:
-        requireCanonical(load<u64>(rmOf(pc)));
-        pc = jump(pc, load<u64>(rmOf(pc)));
-        if (pc == 0) return load<u32>(EXIT_REASON);
+        pc = jump(pc, canonical(pc, load<u64>(rmOf(pc))));
         continue;
-      case H.CALL_R_64: {
-        const target = load<u64>(rmOf(pc));
-        requireCanonical(target);
-        const top = load<u64>(RSP) - 8;
-        write<u64>(top, load<u64>(RIP_PAGE) + nextOffsetOf(pc));
-        store<u64>(RSP, top);
-        pc = jump(pc, target);
-        if (pc == 0) return load<u32>(EXIT_REASON);
+      case H.CALL_R_64:
+        pc = callRegister(pc);
         continue;
-      }
       case H.STEP_END:
-        store<i32>(COUNTDOWN, load<i32>(COUNTDOWN) - <i32>indexInBlock(pc));
-        store<u64>(RIP, load<u64>(RIP_PAGE) + load<i32>(pc, 20));
-        store<u32>(CUR, 0);
-        pc = next();
-        if (pc == 0) return load<u32>(EXIT_REASON);
+        pc = stepEnd(pc);
         continue;
       case H.BREAK:
         pc = breakpoint(pc);
-        if (pc == 0) return load<u32>(EXIT_REASON);
         continue;
       case H.STALE:
         pc = refresh(pc);
-        if (pc == 0) return load<u32>(EXIT_REASON);
         continue;
-      case H.CMP_RR_32_JB: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u32>a < <u32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.EXIT:
+        return load<u32>(EXIT_REASON);
+      case H.CMP_RR_32_JB:
+        pc = compareJump<i32>(pc, RR, 2);
+        continue;
+      case H.CMP_RR_32_JAE:
+        pc = compareJump<i32>(pc, RR, 3);
+        continue;
+      case H.CMP_RR_32_JE:
+        pc = compareJump<i32>(pc, RR, 4);
+        continue;
+      case H.CMP_RR_32_JNE:
+        pc = compareJump<i32>(pc, RR, 5);
+        continue;
+      case H.CMP_RR_32_JBE:
+        pc = compareJump<i32>(pc, RR, 6);
+        continue;
+      case H.CMP_RR_32_JA:
+        pc = compareJump<i32>(pc, RR, 7);
+        continue;
+      case H.CMP_RR_32_JL:
+        pc = compareJump<i32>(pc, RR, 12);
+        continue;
+      case H.CMP_RR_32_JGE:
+        pc = compareJump<i32>(pc, RR, 13);
+        continue;
+      case H.CMP_RR_32_JLE:
+        pc = compareJump<i32>(pc, RR, 14);
+        continue;
+      case H.CMP_RR_32_JG:
+        pc = compareJump<i32>(pc, RR, 15);
+        continue;
+      case H.CMP_RR_64_JB:
+        pc = compareJump<i64>(pc, RR, 2);
+        continue;
+      case H.CMP_RR_64_JAE:
+        pc = compareJump<i64>(pc, RR, 3);
+        continue;
+      case H.CMP_RR_64_JE:
+        pc = compareJump<i64>(pc, RR, 4);
+        continue;
+      case H.CMP_RR_64_JNE:
+        pc = compareJump<i64>(pc, RR, 5);
+        continue;
+      case H.CMP_RR_64_JBE:
+        pc = compareJump<i64>(pc, RR, 6);
+        continue;
+      case H.CMP_RR_64_JA:
+        pc = compareJump<i64>(pc, RR, 7);
+        continue;
+      case H.CMP_RR_64_JL:
+        pc = compareJump<i64>(pc, RR, 12);
+        continue;
+      case H.CMP_RR_64_JGE:
+        pc = compareJump<i64>(pc, RR, 13);
+        continue;
+      case H.CMP_RR_64_JLE:
+        pc = compareJump<i64>(pc, RR, 14);
+        continue;
+      case H.CMP_RR_64_JG:
+        pc = compareJump<i64>(pc, RR, 15);
+        continue;
+      case H.CMP_RI_32_JB:
+        pc = compareJump<i32>(pc, RI, 2);
+        continue;
+      case H.CMP_RI_32_JAE:
+        pc = compareJump<i32>(pc, RI, 3);
+        continue;
+      case H.CMP_RI_32_JE:
+        pc = compareJump<i32>(pc, RI, 4);
+        continue;
+      case H.CMP_RI_32_JNE:
+        pc = compareJump<i32>(pc, RI, 5);
+        continue;
+      case H.CMP_RI_32_JBE:
+        pc = compareJump<i32>(pc, RI, 6);
+        continue;
+      case H.CMP_RI_32_JA:
+        pc = compareJump<i32>(pc, RI, 7);
+        continue;
+      case H.CMP_RI_32_JL:
+        pc = compareJump<i32>(pc, RI, 12);
+        continue;
+      case H.CMP_RI_32_JGE:
+        pc = compareJump<i32>(pc, RI, 13);
+        continue;
+      case H.CMP_RI_32_JLE:
+        pc = compareJump<i32>(pc, RI, 14);
+        continue;
+      case H.CMP_RI_32_JG:
+        pc = compareJump<i32>(pc, RI, 15);
+        continue;
+      case H.CMP_RI_64_JB:
+        pc = compareJump<i64>(pc, RI, 2);
+        continue;
+      case H.CMP_RI_64_JAE:
+        pc = compareJump<i64>(pc, RI, 3);
+        continue;
+      case H.CMP_RI_64_JE:
+        pc = compareJump<i64>(pc, RI, 4);
+        continue;
+      case H.CMP_RI_64_JNE:
+        pc = compareJump<i64>(pc, RI, 5);
+        continue;
+      case H.CMP_RI_64_JBE:
+        pc = compareJump<i64>(pc, RI, 6);
+        continue;
+      case H.CMP_RI_64_JA:
+        pc = compareJump<i64>(pc, RI, 7);
+        continue;
+      case H.CMP_RI_64_JL:
+        pc = compareJump<i64>(pc, RI, 12);
+        continue;
+      case H.CMP_RI_64_JGE:
+        pc = compareJump<i64>(pc, RI, 13);
+        continue;
+      case H.CMP_RI_64_JLE:
+        pc = compareJump<i64>(pc, RI, 14);
+        continue;
+      case H.CMP_RI_64_JG:
+        pc = compareJump<i64>(pc, RI, 15);
+        continue;
+      case H.TEST_RR_8_JE:
+        pc = testJump<i8>(pc, RR, 4);
+        continue;
+      case H.TEST_RR_8_JNE:
+        pc = testJump<i8>(pc, RR, 5);
+        continue;
+      case H.TEST_RR_8_JS:
+        pc = testJump<i8>(pc, RR, 8);
+        continue;
+      case H.TEST_RR_8_JNS:
+        pc = testJump<i8>(pc, RR, 9);
+        continue;
+      case H.TEST_RR_8_JLE:
+        pc = testJump<i8>(pc, RR, 14);
+        continue;
+      case H.TEST_RR_8_JG:
+        pc = testJump<i8>(pc, RR, 15);
+        continue;
+      case H.TEST_RR_32_JE:
+        pc = testJump<i32>(pc, RR, 4);
+        continue;
+      case H.TEST_RR_32_JNE:
+        pc = testJump<i32>(pc, RR, 5);
+        continue;
+      case H.TEST_RR_32_JS:
+        pc = testJump<i32>(pc, RR, 8);
+        continue;
+      case H.TEST_RR_32_JNS:
+        pc = testJump<i32>(pc, RR, 9);
+        continue;
+      case H.TEST_RR_32_JLE:
+        pc = testJump<i32>(pc, RR, 14);
+        continue;
+      case H.TEST_RR_32_JG:
+        pc = testJump<i32>(pc, RR, 15);
+        continue;
+      case H.TEST_RR_64_JE:
+        pc = testJump<i64>(pc, RR, 4);
+        continue;
+      case H.TEST_RR_64_JNE:
+        pc = testJump<i64>(pc, RR, 5);
+        continue;
+      case H.TEST_RR_64_JS:
+        pc = testJump<i64>(pc, RR, 8);
+        continue;
+      case H.TEST_RR_64_JNS:
+        pc = testJump<i64>(pc, RR, 9);
+        continue;
+      case H.TEST_RR_64_JLE:
+        pc = testJump<i64>(pc, RR, 14);
+        continue;
+      case H.TEST_RR_64_JG:
+        pc = testJump<i64>(pc, RR, 15);
+        continue;
+      case H.QUIET_ADD_RR_32:
+        quietRR<i32>(pc, OP_ADD);
         break;
-      }
-      case H.CMP_RR_32_JAE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u32>a >= <u32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_ADD_RR_64:
+        quietRR<i64>(pc, OP_ADD);
         break;
-      }
-      case H.CMP_RR_32_JE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a == <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_ADD_RI_32:
+        quietRI<i32>(pc, OP_ADD);
         break;
-      }
-      case H.CMP_RR_32_JNE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a != <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_ADD_RI_64:
+        quietRI<i64>(pc, OP_ADD);
         break;
-      }
-      case H.CMP_RR_32_JBE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u32>a <= <u32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_OR_RR_32:
+        quietRR<i32>(pc, OP_OR);
         break;
-      }
-      case H.CMP_RR_32_JA: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u32>a > <u32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_OR_RR_64:
+        quietRR<i64>(pc, OP_OR);
         break;
-      }
-      case H.CMP_RR_32_JL: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a < <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_OR_RI_32:
+        quietRI<i32>(pc, OP_OR);
         break;
-      }
-      case H.CMP_RR_32_JGE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a >= <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_OR_RI_64:
+        quietRI<i64>(pc, OP_OR);
         break;
-      }
-      case H.CMP_RR_32_JLE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a <= <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_AND_RR_32:
+        quietRR<i32>(pc, OP_AND);
         break;
-      }
-      case H.CMP_RR_32_JG: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a > <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_AND_RR_64:
+        quietRR<i64>(pc, OP_AND);
         break;
-      }
-      case H.CMP_RR_64_JB: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u64>a < <u64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_AND_RI_32:
+        quietRI<i32>(pc, OP_AND);
         break;
-      }
-      case H.CMP_RR_64_JAE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u64>a >= <u64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_AND_RI_64:
+        quietRI<i64>(pc, OP_AND);
         break;
-      }
-      case H.CMP_RR_64_JE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a == <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_SUB_RR_32:
+        quietRR<i32>(pc, OP_SUB);
         break;
-      }
-      case H.CMP_RR_64_JNE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a != <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_SUB_RR_64:
+        quietRR<i64>(pc, OP_SUB);
         break;
-      }
-      case H.CMP_RR_64_JBE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u64>a <= <u64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_SUB_RI_32:
+        quietRI<i32>(pc, OP_SUB);
         break;
-      }
-      case H.CMP_RR_64_JA: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u64>a > <u64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_SUB_RI_64:
+        quietRI<i64>(pc, OP_SUB);
         break;
-      }
-      case H.CMP_RR_64_JL: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a < <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_XOR_RR_32:
+        quietRR<i32>(pc, OP_XOR);
         break;
-      }
-      case H.CMP_RR_64_JGE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a >= <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_XOR_RR_64:
+        quietRR<i64>(pc, OP_XOR);
         break;
-      }
-      case H.CMP_RR_64_JLE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a <= <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_XOR_RI_32:
+        quietRI<i32>(pc, OP_XOR);
         break;
-      }
-      case H.CMP_RR_64_JG: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(regOf(pc));
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a > <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_XOR_RI_64:
+        quietRI<i64>(pc, OP_XOR);
         break;
-      }
-      case H.CMP_RI_32_JB: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u32>a < <u32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_SHL_RI_32:
+        shl<i32>(pc, false);
         break;
-      }
-      case H.CMP_RI_32_JAE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u32>a >= <u32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_SHL_RI_64:
+        shl<i64>(pc, false);
         break;
-      }
-      case H.CMP_RI_32_JE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a == <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_SHR_RI_32:
+        shr<u32>(pc, false);
         break;
-      }
-      case H.CMP_RI_32_JNE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a != <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_SHR_RI_64:
+        shr<u64>(pc, false);
         break;
-      }
-      case H.CMP_RI_32_JBE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u32>a <= <u32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_SAR_RI_32:
+        sar<i32>(pc, false);
         break;
-      }
-      case H.CMP_RI_32_JA: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u32>a > <u32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_SAR_RI_64:
+        sar<i64>(pc, false);
         break;
-      }
-      case H.CMP_RI_32_JL: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a < <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_ROL_RI_32:
+        rol<u32>(pc, false);
         break;
-      }
-      case H.CMP_RI_32_JGE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a >= <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.QUIET_ROL_RI_64:
+        rol<u64>(pc, false);
         break;
-      }
-      case H.CMP_RI_32_JLE: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a <= <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.ROL_RI_32:
+        rol<u32>(pc, true);
         break;
-      }
-      case H.CMP_RI_32_JG: {
-        const a = load<i32>(rmOf(pc));
-        const b = load<i32>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i32>a > <i32>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.ROL_RI_64:
+        rol<u64>(pc, true);
         break;
-      }
-      case H.CMP_RI_64_JB: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u64>a < <u64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.ROR_RI_32:
+        ror<u32>(pc);
         break;
-      }
-      case H.CMP_RI_64_JAE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u64>a >= <u64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.ROR_RI_64:
+        ror<u64>(pc);
         break;
-      }
-      case H.CMP_RI_64_JE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a == <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.ADC_RR_32:
+        rr<i32>(pc, OP_ADC);
         break;
-      }
-      case H.CMP_RI_64_JNE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a != <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.ADC_RR_64:
+        rr<i64>(pc, OP_ADC);
         break;
-      }
-      case H.CMP_RI_64_JBE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u64>a <= <u64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.ADC_RI_32:
+        ri<i32>(pc, OP_ADC);
         break;
-      }
-      case H.CMP_RI_64_JA: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<u64>a > <u64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.ADC_RI_64:
+        ri<i64>(pc, OP_ADC);
         break;
-      }
-      case H.CMP_RI_64_JL: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a < <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SBB_RR_32:
+        rr<i32>(pc, OP_SBB);
         break;
-      }
-      case H.CMP_RI_64_JGE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a >= <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SBB_RR_64:
+        rr<i64>(pc, OP_SBB);
         break;
-      }
-      case H.CMP_RI_64_JLE: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a <= <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SBB_RI_32:
+        ri<i32>(pc, OP_SBB);
         break;
-      }
-      case H.CMP_RI_64_JG: {
-        const a = load<i64>(rmOf(pc));
-        const b = load<i64>(pc, 24);
-        lazy(SUB, <i64>(a - b), a, b);
-        pc += 32;
-        if (<i64>a > <i64>b) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SBB_RI_64:
+        ri<i64>(pc, OP_SBB);
         break;
-      }
-      case H.TEST_RR_8_JE: {
-        const result = <i64>(load<i8>(rmOf(pc)) & load<i8>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result == 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETO_R:
+        store<u8>(rmOf(pc), u32(holds(0)));
         break;
-      }
-      case H.TEST_RR_8_JNE: {
-        const result = <i64>(load<i8>(rmOf(pc)) & load<i8>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result != 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETNO_R:
+        store<u8>(rmOf(pc), u32(holds(1)));
         break;
-      }
-      case H.TEST_RR_8_JS: {
-        const result = <i64>(load<i8>(rmOf(pc)) & load<i8>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result < 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETB_R:
+        store<u8>(rmOf(pc), u32(holds(2)));
         break;
-      }
-      case H.TEST_RR_8_JNS: {
-        const result = <i64>(load<i8>(rmOf(pc)) & load<i8>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result >= 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETAE_R:
+        store<u8>(rmOf(pc), u32(holds(3)));
         break;
-      }
-      case H.TEST_RR_8_JLE: {
-        const result = <i64>(load<i8>(rmOf(pc)) & load<i8>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result <= 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETE_R:
+        store<u8>(rmOf(pc), u32(holds(4)));
         break;
-      }
-      case H.TEST_RR_8_JG: {
-        const result = <i64>(load<i8>(rmOf(pc)) & load<i8>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result > 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETNE_R:
+        store<u8>(rmOf(pc), u32(holds(5)));
         break;
-      }
-      case H.TEST_RR_32_JE: {
-        const result = <i64>(load<i32>(rmOf(pc)) & load<i32>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result == 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETBE_R:
+        store<u8>(rmOf(pc), u32(holds(6)));
         break;
-      }
-      case H.TEST_RR_32_JNE: {
-        const result = <i64>(load<i32>(rmOf(pc)) & load<i32>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result != 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETA_R:
+        store<u8>(rmOf(pc), u32(holds(7)));
         break;
-      }
-      case H.TEST_RR_32_JS: {
-        const result = <i64>(load<i32>(rmOf(pc)) & load<i32>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result < 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETS_R:
+        store<u8>(rmOf(pc), u32(holds(8)));
         break;
-      }
-      case H.TEST_RR_32_JNS: {
-        const result = <i64>(load<i32>(rmOf(pc)) & load<i32>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result >= 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETNS_R:
+        store<u8>(rmOf(pc), u32(holds(9)));
         break;
-      }
-      case H.TEST_RR_32_JLE: {
-        const result = <i64>(load<i32>(rmOf(pc)) & load<i32>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result <= 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETP_R:
+        store<u8>(rmOf(pc), u32(holds(10)));
         break;
-      }
-      case H.TEST_RR_32_JG: {
-        const result = <i64>(load<i32>(rmOf(pc)) & load<i32>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result > 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETNP_R:
+        store<u8>(rmOf(pc), u32(holds(11)));
         break;
-      }
-      case H.TEST_RR_64_JE: {
-        const result = <i64>(load<i64>(rmOf(pc)) & load<i64>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result == 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETL_R:
+        store<u8>(rmOf(pc), u32(holds(12)));
         break;
-      }
-      case H.TEST_RR_64_JNE: {
-        const result = <i64>(load<i64>(rmOf(pc)) & load<i64>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result != 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETGE_R:
+        store<u8>(rmOf(pc), u32(holds(13)));
         break;
-      }
-      case H.TEST_RR_64_JS: {
-        const result = <i64>(load<i64>(rmOf(pc)) & load<i64>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result < 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETLE_R:
+        store<u8>(rmOf(pc), u32(holds(14)));
         break;
-      }
-      case H.TEST_RR_64_JNS: {
-        const result = <i64>(load<i64>(rmOf(pc)) & load<i64>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result >= 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.SETG_R:
+        store<u8>(rmOf(pc), u32(holds(15)));
         break;
-      }
-      case H.TEST_RR_64_JLE: {
-        const result = <i64>(load<i64>(rmOf(pc)) & load<i64>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result <= 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.CMOVO_RR_32:
+        move32If(pc, holds(0));
         break;
-      }
-      case H.TEST_RR_64_JG: {
-        const result = <i64>(load<i64>(rmOf(pc)) & load<i64>(regOf(pc)));
-        lazyLogic(result);
-        pc += 32;
-        if (result > 0) {
-          store<u32>(CUR, pc);
-          pc = taken(pc);
-          if (pc == 0) return load<u32>(EXIT_REASON);
-          continue;
-        }
+      case H.CMOVNO_RR_32:
+        move32If(pc, holds(1));
         break;
-      }
+      case H.CMOVB_RR_32:
+        move32If(pc, holds(2));
+        break;
+      case H.CMOVAE_RR_32:
+        move32If(pc, holds(3));
+        break;
+      case H.CMOVE_RR_32:
+        move32If(pc, holds(4));
+        break;
+      case H.CMOVNE_RR_32:
+        move32If(pc, holds(5));
+        break;
+      case H.CMOVBE_RR_32:
+        move32If(pc, holds(6));
+        break;
+      case H.CMOVA_RR_32:
+        move32If(pc, holds(7));
+        break;
+      case H.CMOVS_RR_32:
+        move32If(pc, holds(8));
+        break;
+      case H.CMOVNS_RR_32:
+        move32If(pc, holds(9));
+        break;
+      case H.CMOVP_RR_32:
+        move32If(pc, holds(10));
+        break;
+      case H.CMOVNP_RR_32:
+        move32If(pc, holds(11));
+        break;
+      case H.CMOVL_RR_32:
+        move32If(pc, holds(12));
+        break;
+      case H.CMOVGE_RR_32:
+        move32If(pc, holds(13));
+        break;
+      case H.CMOVLE_RR_32:
+        move32If(pc, holds(14));
+        break;
+      case H.CMOVG_RR_32:
+        move32If(pc, holds(15));
+        break;
+      case H.CMOVO_RR_64:
+        move64If(pc, holds(0));
+        break;
+      case H.CMOVNO_RR_64:
+        move64If(pc, holds(1));
+        break;
+      case H.CMOVB_RR_64:
+        move64If(pc, holds(2));
+        break;
+      case H.CMOVAE_RR_64:
+        move64If(pc, holds(3));
+        break;
+      case H.CMOVE_RR_64:
+        move64If(pc, holds(4));
+        break;
+      case H.CMOVNE_RR_64:
+        move64If(pc, holds(5));
+        break;
+      case H.CMOVBE_RR_64:
+        move64If(pc, holds(6));
+        break;
+      case H.CMOVA_RR_64:
+        move64If(pc, holds(7));
+        break;
+      case H.CMOVS_RR_64:
+        move64If(pc, holds(8));
+        break;
+      case H.CMOVNS_RR_64:
+        move64If(pc, holds(9));
+        break;
+      case H.CMOVP_RR_64:
+        move64If(pc, holds(10));
+        break;
+      case H.CMOVNP_RR_64:
+        move64If(pc, holds(11));
+        break;
+      case H.CMOVL_RR_64:
+        move64If(pc, holds(12));
+        break;
+      case H.CMOVGE_RR_64:
+        move64If(pc, holds(13));
+        break;
+      case H.CMOVLE_RR_64:
+        move64If(pc, holds(14));
+        break;
+      case H.CMOVG_RR_64:
+        move64If(pc, holds(15));
+        break;
+      case H.LOAD_32:
+        put<u32>(regOf(pc), read<u32>(pc, displaced(pc)));
+        break;
+      case H.LOAD_64:
+        put<u64>(regOf(pc), read<u64>(pc, displaced(pc)));
+        break;
+      case H.STORE_32:
+        write<u32>(pc, displaced(pc), load<u32>(regOf(pc)));
+        break;
+      case H.STORE_64:
+        write<u64>(pc, displaced(pc), load<u64>(regOf(pc)));
+        break;
+      case H.PUSH_PUSH:
+        pc = pushTwo(pc);
+        continue;
+      case H.POP_POP:
+        pc = popTwo(pc);
+        continue;
+      case H.MOVSD_LOAD:
+        if (!movsdLoad(pc)) asFpu(pc);
+        break;
+      case H.MOVSD_STORE:
+        if (!movsdStore(pc)) asFpu(pc);
+        break;
+      case H.MOV_XMM:
+        if (!moveXmm(pc)) asFpu(pc);
+        break;
+      case H.MOV_XMM_LOAD:
+        if (!loadXmm(pc)) asFpu(pc);
+        break;
+      case H.MOV_XMM_STORE:
+        if (!storeXmm(pc)) asFpu(pc);
+        break;
+      case H.PXOR_R:
+        if (!pxor(pc)) asFpu(pc);
+        break;
+      case H.ADDSD_R:
+        if (!scalarRegister(pc, FPU_ADD)) asFpu(pc);
+        break;
+      case H.ADDSD_M:
+        if (!scalarMemory(pc, FPU_ADD)) asFpu(pc);
+        break;
+      case H.MULSD_R:
+        if (!scalarRegister(pc, FPU_MULTIPLY)) asFpu(pc);
+        break;
+      case H.MULSD_M:
+        if (!scalarMemory(pc, FPU_MULTIPLY)) asFpu(pc);
+        break;
+      case H.SUBSD_R:
+        if (!scalarRegister(pc, FPU_SUBTRACT)) asFpu(pc);
+        break;
+      case H.SUBSD_M:
+        if (!scalarMemory(pc, FPU_SUBTRACT)) asFpu(pc);
+        break;
+      case H.DIVSD_R:
+        if (!scalarRegister(pc, FPU_DIVIDE)) asFpu(pc);
+        break;
+      case H.DIVSD_M:
+        if (!scalarMemory(pc, FPU_DIVIDE)) asFpu(pc);
+        break;
+      case H.CMP_RI_8_JE:
+        pc = compareJump<i8>(pc, RI, 4);
+        continue;
+      case H.CMP_RI_8_JNE:
+        pc = compareJump<i8>(pc, RI, 5);
+        continue;
+      case H.CMP_MI_8_JE:
+        pc = compareJump<i8>(pc, MI, 4);
+        continue;
+      case H.CMP_MI_8_JNE:
+        pc = compareJump<i8>(pc, MI, 5);
+        continue;
+      case H.CMP_MI_32_JE:
+        pc = compareJump<i32>(pc, MI, 4);
+        continue;
+      case H.CMP_MI_32_JNE:
+        pc = compareJump<i32>(pc, MI, 5);
+        continue;
+      case H.CMP_MI_64_JE:
+        pc = compareJump<i64>(pc, MI, 4);
+        continue;
+      case H.CMP_MI_64_JNE:
+        pc = compareJump<i64>(pc, MI, 5);
+        continue;
+      case H.CMP_RM_32_JE:
+        pc = compareJump<i32>(pc, RM, 4);
+        continue;
+      case H.CMP_RM_32_JNE:
+        pc = compareJump<i32>(pc, RM, 5);
+        continue;
+      case H.CMP_RM_64_JE:
+        pc = compareJump<i64>(pc, RM, 4);
+        continue;
+      case H.CMP_RM_64_JNE:
+        pc = compareJump<i64>(pc, RM, 5);
+        continue;
+      case H.CMP_MR_32_JE:
+        pc = compareJump<i32>(pc, MR, 4);
+        continue;
+      case H.CMP_MR_32_JNE:
+        pc = compareJump<i32>(pc, MR, 5);
+        continue;
+      case H.CMP_MR_64_JE:
+        pc = compareJump<i64>(pc, MR, 4);
+        continue;
+      case H.CMP_MR_64_JNE:
+        pc = compareJump<i64>(pc, MR, 5);
+        continue;
+      case H.TEST_RI_8_JE:
+        pc = testJump<i8>(pc, RI, 4);
+        continue;
+      case H.TEST_RI_8_JNE:
+        pc = testJump<i8>(pc, RI, 5);
+        continue;
+      case H.TEST_RI_32_JE:
+        pc = testJump<i32>(pc, RI, 4);
+        continue;
+      case H.TEST_RI_32_JNE:
+        pc = testJump<i32>(pc, RI, 5);
+        continue;
+      case H.TEST_MI_8_JE:
+        pc = testJump<i8>(pc, MI, 4);
+        continue;
+      case H.TEST_MI_8_JNE:
+        pc = testJump<i8>(pc, MI, 5);
+        continue;
+      case H.TEST_MI_32_JE:
+        pc = testJump<i32>(pc, MI, 4);
+        continue;
+      case H.TEST_MI_32_JNE:
+        pc = testJump<i32>(pc, MI, 5);
+        continue;
+      case H.SUB_RI_32_JE:
+        ri<i32>(pc, OP_SUB);
+        pc = jumpOnResult(pc, 4);
+        continue;
+      case H.SUB_RI_32_JNE:
+        ri<i32>(pc, OP_SUB);
+        pc = jumpOnResult(pc, 5);
+        continue;
+      case H.SUB_RI_64_JE:
+        ri<i64>(pc, OP_SUB);
+        pc = jumpOnResult(pc, 4);
+        continue;
+      case H.SUB_RI_64_JNE:
+        ri<i64>(pc, OP_SUB);
+        pc = jumpOnResult(pc, 5);
+        continue;
+      case H.ADD_RI_32_JE:
+        ri<i32>(pc, OP_ADD);
+        pc = jumpOnResult(pc, 4);
+        continue;
+      case H.ADD_RI_32_JNE:
+        ri<i32>(pc, OP_ADD);
+        pc = jumpOnResult(pc, 5);
+        continue;
+      case H.ADD_RI_64_JE:
+        ri<i64>(pc, OP_ADD);
+        pc = jumpOnResult(pc, 4);
+        continue;
+      case H.ADD_RI_64_JNE:
+        ri<i64>(pc, OP_ADD);
+        pc = jumpOnResult(pc, 5);
+        continue;
+      case H.AND_RI_32_JE:
+        ri<i32>(pc, OP_AND);
+        pc = jumpOnResult(pc, 4);
+        continue;
+      case H.AND_RI_32_JNE:
+        ri<i32>(pc, OP_AND);
+        pc = jumpOnResult(pc, 5);
+        continue;
+      case H.AND_RI_64_JE:
+        ri<i64>(pc, OP_AND);
+        pc = jumpOnResult(pc, 4);
+        continue;
+      case H.AND_RI_64_JNE:
+        ri<i64>(pc, OP_AND);
+        pc = jumpOnResult(pc, 5);
+        continue;
+      case H.DEC_R_32_JE:
+        incDec<i32>(pc, DEC);
+        pc = jumpOnResult(pc, 4);
+        continue;
+      case H.DEC_R_32_JNE:
+        incDec<i32>(pc, DEC);
+        pc = jumpOnResult(pc, 5);
+        continue;
+      case H.DEC_R_64_JE:
+        incDec<i64>(pc, DEC);
+        pc = jumpOnResult(pc, 4);
+        continue;
+      case H.DEC_R_64_JNE:
+        incDec<i64>(pc, DEC);
+        pc = jumpOnResult(pc, 5);
+        continue;
+      case H.STEP_32_CMP_RR_32_JNE:
+        quietRI<i32>(pc, OP_ADD);
+        pc = compareJump<i32>(pc + RECORD_SIZE, RR, 5);
+        continue;
+      case H.STEP_32_CMP_RR_32_JB:
+        quietRI<i32>(pc, OP_ADD);
+        pc = compareJump<i32>(pc + RECORD_SIZE, RR, 2);
+        continue;
+      case H.STEP_32_CMP_RR_64_JNE:
+        quietRI<i32>(pc, OP_ADD);
+        pc = compareJump<i64>(pc + RECORD_SIZE, RR, 5);
+        continue;
+      case H.STEP_32_CMP_RR_64_JB:
+        quietRI<i32>(pc, OP_ADD);
+        pc = compareJump<i64>(pc + RECORD_SIZE, RR, 2);
+        continue;
+      case H.STEP_32_CMP_RI_32_JNE:
+        quietRI<i32>(pc, OP_ADD);
+        pc = compareJump<i32>(pc + RECORD_SIZE, RI, 5);
+        continue;
+      case H.STEP_32_CMP_RI_32_JBE:
+        quietRI<i32>(pc, OP_ADD);
+        pc = compareJump<i32>(pc + RECORD_SIZE, RI, 6);
+        continue;
+      case H.STEP_32_CMP_RI_64_JNE:
+        quietRI<i32>(pc, OP_ADD);
+        pc = compareJump<i64>(pc + RECORD_SIZE, RI, 5);
+        continue;
+      case H.STEP_32_CMP_RI_64_JBE:
+        quietRI<i32>(pc, OP_ADD);
+        pc = compareJump<i64>(pc + RECORD_SIZE, RI, 6);
+        continue;
+      case H.STEP_64_CMP_RR_32_JNE:
+        quietRI<i64>(pc, OP_ADD);
+        pc = compareJump<i32>(pc + RECORD_SIZE, RR, 5);
+        continue;
+      case H.STEP_64_CMP_RR_32_JB:
+        quietRI<i64>(pc, OP_ADD);
+        pc = compareJump<i32>(pc + RECORD_SIZE, RR, 2);
+        continue;
+      case H.STEP_64_CMP_RR_64_JNE:
+        quietRI<i64>(pc, OP_ADD);
+        pc = compareJump<i64>(pc + RECORD_SIZE, RR, 5);
+        continue;
+      case H.STEP_64_CMP_RR_64_JB:
+        quietRI<i64>(pc, OP_ADD);
+        pc = compareJump<i64>(pc + RECORD_SIZE, RR, 2);
+        continue;
+      case H.STEP_64_CMP_RI_32_JNE:
+        quietRI<i64>(pc, OP_ADD);
+        pc = compareJump<i32>(pc + RECORD_SIZE, RI, 5);
+        continue;
+      case H.STEP_64_CMP_RI_32_JBE:
+        quietRI<i64>(pc, OP_ADD);
+        pc = compareJump<i32>(pc + RECORD_SIZE, RI, 6);
+        continue;
+      case H.STEP_64_CMP_RI_64_JNE:
+        quietRI<i64>(pc, OP_ADD);
+        pc = compareJump<i64>(pc + RECORD_SIZE, RI, 5);
+        continue;
+      case H.STEP_64_CMP_RI_64_JBE:
+        quietRI<i64>(pc, OP_ADD);
+        pc = compareJump<i64>(pc + RECORD_SIZE, RI, 6);
+        continue;
       default: {
+        store<u32>(CUR, pc);
         const left = execute(<u32>load<u16>(pc), pc);
         if (left == CONTINUE) break;
         if (left == AGAIN) store<u64>(RIP, load<u64>(RIP_PAGE) + (load<u16>(pc, 2) & 0xfff));
@@ -1636,11 +1274,10 @@ export function run(): u32 {
         if (left != AGAIN) noteLeave(pc);
         // A repetition that goes on is a boundary at which events are looked at.
         pc = left == AGAIN ? next() : advance();
-        if (pc == 0) return load<u32>(EXIT_REASON);
         continue;
       }
     }
-    pc += 32;
+    pc += RECORD_SIZE;
   }
   // Not reached: the compiler asks for it.
   return 0;

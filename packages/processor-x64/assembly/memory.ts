@@ -194,7 +194,7 @@ export function checkAlignment(va: u64, size: u32): void {
   if (popcnt<u32>(size) == 1 && (<u32>va & (size - 1)) != 0) raiseWithError(EX_AC, 0);
 }
 
-function readSlow(va: u64, size: u32): u64 {
+export function readSlow(va: u64, size: u32): u64 {
   checkAlignment(va, size);
   const first: u32 = 0x1000 - (<u32>va & 0xfff);
   if (first >= size) return readPart(va, size);
@@ -203,7 +203,7 @@ function readSlow(va: u64, size: u32): u64 {
   return low | (readPart(rest, size - first) << (first << 3));
 }
 
-function writeSlow(va: u64, size: u32, value: u64): void {
+export function writeSlow(va: u64, size: u32, value: u64): void {
   checkAlignment(va, size);
   const first: u32 = 0x1000 - (<u32>va & 0xfff);
   if (first >= size) {

@@ -331,6 +331,9 @@ export const EX_XM: u32 = 19;
 
 // The tables of the partition; `configure` lays them out.
 
+/** The record that ends the slice: what there is to go on with where there is nothing. */
+export const EXIT_RECORD: u32 = STATE + STATE_SIZE;
+
 /** Static tables whose size is fixed lie between the state and here. */
 export const JUMP_CACHE: u32 = 0x20000;
 export const JUMP_CACHE_ENTRIES: u32 = 4096;

@@ -1267,7 +1267,7 @@ function decodeTwoByte(): void {
     case 0x48: case 0x49: case 0x4a: case 0x4b: case 0x4c: case 0x4d: case 0x4e: case 0x4f:
       decodeModrm(0);
       setImm(opcode & 15);
-      setHandler(hotSize() && isRegister() ? H.CMOV_RR_32 + (size == 3 ? 1 : 0) : H.CMOV);
+      setHandler(hotSize() && isRegister() ? H.CMOVO_RR_32 + (size == 3 ? 16 : 0) + (opcode & 15) : H.CMOV);
       return;
     case 0x80: case 0x81: case 0x82: case 0x83: case 0x84: case 0x85: case 0x86: case 0x87:
     case 0x88: case 0x89: case 0x8a: case 0x8b: case 0x8c: case 0x8d: case 0x8e: case 0x8f:
@@ -1278,7 +1278,7 @@ function decodeTwoByte(): void {
       setSize(0);
       decodeModrm(0);
       setImm(opcode & 15);
-      setHandler(isRegister() ? H.SETCC_R : H.SETCC);
+      setHandler(isRegister() ? H.SETO_R + (opcode & 15) : H.SETCC);
       return;
     case 0xa0:
       segmentStack(FS, false);

@@ -4,8 +4,8 @@
 export const FORM_HANDLER: u32 = 0xfff;
 
 /** The first number of the FPU part's handlers, and the first that is not one of them. */
-export const FPU_FIRST: u32 = 512;
-export const FPU_END: u32 = 2048;
+export const FPU_FIRST: u32 = 1024;
+export const FPU_END: u32 = 2560;
 
 // Register files.
 export const CLASS_GPR: u32 = 0;

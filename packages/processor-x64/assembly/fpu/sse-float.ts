@@ -102,24 +102,22 @@ function isExact<T>(operation: u32, x: T, y: T, result: T): bool {
 // @ts-ignore: decorator
 @inline export function scalar<T>(operation: u32, op: u32): void {
   const from = sourcePointer(op, sizeof<T>());
-  const to = regOf(op);
+  if (!scalarFrom<T>(operation, regOf(op), from)) scalarExact<T>(operation, regOf(op), from);
+}
+
+/** The same by WebAssembly's own operation; false, and nothing done, where that may not be right. */
+export function scalarFrom<T>(operation: u32, to: u32, from: u32): bool {
   const mode = load<u32>(MXCSR) & FAST_MASK;
-  if ((mode | PE) == FAST) {
-    const x = load<T>(to);
-    const y = load<T>(from);
-    const result = native<T>(operation, x, y);
-    const adds = operation == ADD || operation == SUBTRACT;
-    if (
-      (safe<T>(result) || (result == <T>0 && (adds || x == <T>0))) &&
-      ordinary<T>(x) &&
-      ordinary<T>(y) &&
-      (mode == FAST || isExact<T>(operation, x, y, result))
-    ) {
-      store<T>(to, result);
-      return;
-    }
-  }
-  scalarExact<T>(operation, to, from);
+  if ((mode | PE) != FAST) return false;
+  const x = load<T>(to);
+  const y = load<T>(from);
+  const result = native<T>(operation, x, y);
+  const adds = operation == ADD || operation == SUBTRACT;
+  if (!safe<T>(result) && !(result == <T>0 && (adds || x == <T>0))) return false;
+  if (!ordinary<T>(x) || !ordinary<T>(y)) return false;
+  if (mode != FAST && !isExact<T>(operation, x, y, result)) return false;
+  store<T>(to, result);
+  return true;
 }
 
 function scalarExact<T>(operation: u32, to: u32, from: u32): void {

@@ -1,5 +1,5 @@
 // Shifts and rotates (Intel SDM 2, SAL/SAR/SHL/SHR, RCL/RCR/ROL/ROR, SHLD, SHRD).
-import { carry, lazyShift, readFlags, setFlags } from '../flags';
+import { carry, lazyShift, rotated } from '../flags';
 import { beginRm, finishRm, readReg, signExtend } from '../operand';
 import { FLAG_IMMEDIATE, flagsOf, immOf, sizeOf } from '../record';
 import { CF, OF, RCX } from '../state';
@@ -8,11 +8,6 @@ import { CF, OF, RCX } from '../state';
 function countOf(op: u32, byCl: bool): u32 {
   const raw = byCl ? <u32>load<u8>(RCX) : <u32>immOf(op) & 0xff;
   return raw & (sizeOf(op) == 3 ? 63 : 31);
-}
-
-/** Rotates change CF and OF only. */
-function rotated(carryOut: bool, overflow: bool): void {
-  setFlags((readFlags() & ~(CF | OF)) | (carryOut ? CF : 0) | (overflow ? OF : 0));
 }
 
 export function shift(op: u32, byCl: bool): void {
@@ -32,13 +27,13 @@ export function shift(op: u32, byCl: bool): void {
     case 0: {
       const n = count & top;
       result = n == 0 ? value : ((value << n) | (value >> (bits - n))) & mask;
-      rotated((result & 1) != 0, ((result ^ (result >> top)) & 1) != 0);
+      rotated(<u32>result & 1, <u32>(result ^ (result >> top)) & 1);
       break;
     }
     case 1: {
       const n = count & top;
       result = n == 0 ? value : ((value >> n) | (value << (bits - n))) & mask;
-      rotated(((result >> top) & 1) != 0, (((result >> top) ^ (result >> (top - 1))) & 1) != 0);
+      rotated(<u32>(result >> top) & 1, <u32>((result >> top) ^ (result >> (top - 1))) & 1);
       break;
     }
     case 2: {
@@ -50,7 +45,7 @@ export function shift(op: u32, byCl: bool): void {
         result = ((result << 1) | carried) & mask;
         carried = out;
       }
-      rotated(carried != 0, (((result >> top) ^ carried) & 1) != 0);
+      rotated(<u32>carried, <u32>((result >> top) ^ carried) & 1);
       break;
     }
     case 3: {
@@ -62,7 +57,7 @@ export function shift(op: u32, byCl: bool): void {
         result = (result >> 1) | (carried << top);
         carried = out;
       }
-      rotated(carried != 0, (((result >> top) ^ (result >> (top - 1))) & 1) != 0);
+      rotated(<u32>carried, <u32>((result >> top) ^ (result >> (top - 1))) & 1);
       break;
     }
     case 5: {
