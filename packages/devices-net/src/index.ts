@@ -1,9 +1,28 @@
 export { createCable } from './backend/cable.ts';
+export {
+  type CaptureNetworkOptions,
+  type CaptureOptions,
+  capture,
+} from './backend/capture/capture.ts';
+export { type CapturedFrame, Direction, readCapture } from './backend/capture/pcapng.ts';
+export { type ReplayNetworkOptions, type ReplayOptions, replay } from './backend/capture/replay.ts';
 export type { DeliveryLimits } from './backend/delivery-queue.ts';
+export { type ImpairedNetworkOptions, type ImpairmentOptions, impair } from './backend/impairment.ts';
 export { formatMac, parseMac } from './backend/mac.ts';
+export type * from './backend/nat/host.ts';
+export {
+  Nat,
+  type NatLoad,
+  type NatOptions,
+  type NatServices,
+  type PortForward,
+} from './backend/nat/nat.ts';
+export { nodeHost } from './backend/nat/node-host.ts';
+export type { TcpLimits } from './backend/nat/tcp/flows.ts';
 export * from './backend/network.ts';
 export { unplugged } from './backend/none.ts';
 export * from './backend/port.ts';
+export { Tap, type TapOptions } from './backend/tap.ts';
 export * from './frame/ethernet.ts';
 export { finishFrame } from './frame/offload.ts';
 export * from './plugin.ts';

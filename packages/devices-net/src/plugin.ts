@@ -1,7 +1,7 @@
 import { DEVICES, definePlugin, type Plugin } from '@kensho/core';
+import { BUILT_IN_NETWORKS } from './backend/built-in.ts';
 import { NETWORKS } from './backend/network.ts';
-import { noneKind } from './backend/none.ts';
-import { SWITCHES, Switches, switchKind } from './switch/switches.ts';
+import { SWITCHES, Switches } from './switch/switches.ts';
 import { networkKind } from './vsp/network-kind.ts';
 
 /** Networking by both paths: contributes the kinds of adapters and of networks, and the host's switches. */
@@ -11,6 +11,6 @@ export const netPlugin: Plugin = definePlugin({
   register(context) {
     context.provideHost(SWITCHES, { useFactory: () => new Switches() });
     context.contribute(DEVICES, networkKind);
-    for (const kind of [noneKind, switchKind]) context.contribute(NETWORKS, kind);
+    for (const kind of BUILT_IN_NETWORKS) context.contribute(NETWORKS, kind);
   },
 });
