@@ -1,9 +1,5 @@
-export {
-  type BuildGuestOptions,
-  buildGuest,
-  DEFAULT_MODULES,
-  DEFAULT_PACKAGES,
-} from './debian/build.ts';
+export { type BuildGuestOptions, buildGuest } from './debian/build.ts';
+export { DEFAULT_MODULES, DEFAULT_PACKAGES } from './debian/defaults.ts';
 export {
   type BuiltGuest,
   findGuest,

@@ -272,15 +272,18 @@ function progressOf(line: string): string | undefined {
 }
 
 /** Its first complaint: those that follow are about what comes of it. */
-function explainApt({ stderr, exitCode }: CommandEnd): KenshoError {
+function explainApt({ stdout, stderr, exitCode }: CommandEnd): KenshoError {
   const complaint = /^E: (?<what>.+)$/m.exec(stderr)?.groups?.what;
   if (complaint === undefined) {
     return new KenshoError('APT_FAILED', `apt ended with ${exitCode} and gave no reason`);
   }
+  // What it is about stands above: `fio : Depends: libaio1 (>= 0.3) but it is not installable`.
+  const unmet = /^ *(?<what>\S+ : Depends: .+)$/m.exec(stdout)?.groups?.what;
+  const detail = unmet === undefined ? '' : ` (${unmet})`;
   const unknown = /^(Unable to locate package|Package '.*' has no installation candidate)/.test(complaint);
   return unknown
     ? new KenshoError('NO_PACKAGE', `apt: ${complaint}: the machine's sources must be Debian's, and have it`)
-    : new KenshoError('APT_FAILED', `apt: ${complaint}`);
+    : new KenshoError('APT_FAILED', `apt: ${complaint}${detail}`);
 }
 
 function isDownloaded({ sizeBytes, sha256 }: DebianPackage, file: string): boolean {

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { KenshoError } from '@kensho/core';
 import { Apt, type AptRequest, type DebianPackage, sha256Of } from './apt.ts';
 import { runCommand } from './child-process.ts';
+import { BUSYBOX, DEFAULT_MODULES, DEFAULT_PACKAGES, DONE_WITHOUT } from './defaults.ts';
 import {
   APT_FOLDER,
   type BuiltGuest,
@@ -45,61 +46,6 @@ export interface BuildGuestOptions {
   readonly commands?: { readonly apt: string; readonly dpkgDeb: string };
 }
 
-/** fio, to measure disks with, and the daemons of the integration services. */
-export const DEFAULT_PACKAGES: readonly string[] = ['fio', 'hyperv-daemons'];
-
-/** Drivers of both paths to each device, and file systems. What a kernel has built in, or not at all, is passed over. */
-export const DEFAULT_MODULES: readonly string[] = [
-  // VMBus and what is on it
-  ...[
-    'hv_vmbus',
-    'hv_storvsc',
-    'hv_netvsc',
-    'hv_utils',
-    'hv_balloon',
-    'hv_sock',
-    'hid_hyperv',
-    'hyperv_keyboard',
-  ],
-  ...['hyperv_drm', 'hyperv_fb', 'uio_hv_generic', 'pci_hyperv'],
-  // the Generation-1 board's
-  ...['ata_piix', 'ata_generic', 'tulip', 'de2104x', 'psmouse'],
-  // disks and file systems
-  ...['sd_mod', 'sr_mod', 'sg', 'ext4', 'vfat', 'isofs', 'nls_ascii', 'nls_cp437', 'nls_utf8', 'loop'],
-  ...['crc32c_generic', 'crc32c_intel'],
-  // networks and input
-  ...['8021q', 'af_packet', 'hid_generic', 'evdev'],
-];
-
-/** The shell and everything else that is not in a package of its own. */
-const BUSYBOX = 'busybox-static';
-/**
- * What packages name among their dependencies and the guest can do without: nothing in it is installed, updated or
- * started by Debian's own tools. Each can be asked for by name.
- */
-const DONE_WITHOUT: readonly string[] = [
-  ...[
-    'adduser',
-    'debconf',
-    'dpkg',
-    'init-system-helpers',
-    'install-info',
-    'lsb-base',
-    'media-types',
-    'passwd',
-  ],
-  ...[
-    'initramfs-tools',
-    'kmod',
-    'linux-base',
-    'perl-base',
-    'python3',
-    'systemd',
-    'sysvinit-utils',
-    'ucf',
-    'udev',
-  ],
-];
 /** Changes when the same packages make another guest, of the same scripts. */
 const BUILDER = 1;
 
