@@ -8,8 +8,10 @@ import {
   type IdeOptions,
   openDisk,
   type ScsiControllerOptions,
+  SnapshotDisk,
 } from '@kensho/devices-storage';
 import { InvalidArgumentError } from 'commander';
+import type { ControlledDisk } from './control/machine-control.ts';
 
 const DISK_BUSES = ['scsi', 'ide'] as const;
 /** The synthetic SCSI controller, or the board's IDE controller. */
@@ -75,6 +77,8 @@ function isBus(value: string | undefined): value is DiskBus {
 export interface OpenDisks {
   /** The controllers with their drives. */
   readonly devices: readonly DeviceSpec[];
+  /** Those that can be backed up: all but DVDs. */
+  readonly disks: readonly ControlledDisk[];
   /** Once the partition has ended. */
   close(): Promise<void>;
 }
@@ -103,15 +107,17 @@ export async function openDisks(
   };
   const luns: NonNullable<ScsiControllerOptions['luns']>[number][] = [];
   const drives: IdeDriveOptions[] = [];
+  const disks: ControlledDisk[] = [];
   try {
     for (const request of requests) {
       const bus = request.bus ?? (integration ? 'scsi' : 'ide');
       if (bus === 'scsi' && !integration) {
         throw invalid(request, 'the SCSI controller is part of the integration: leave out bus=scsi');
       }
-      const disk = await openOne(request, formats, clock);
+      const disk = new SnapshotDisk(await openOne(request, formats, clock), { clock });
       open.push(disk);
       const kind = disk.logicalSectorBytes === DVD_SECTOR_BYTES ? 'dvd' : 'disk';
+      if (kind === 'disk') disks.push({ name: request.path, disk });
       if (bus === 'scsi') luns.push({ lun: luns.length, kind, disk });
       else drives.push({ ...freePlace(request, kind, drives), kind, disk });
     }
@@ -130,7 +136,7 @@ export async function openDisks(
       options: { drives, enlightened: integration } satisfies IdeOptions,
     });
   }
-  return { devices, close };
+  return { devices, disks, close };
 }
 
 const DVD_SECTOR_BYTES = 2048;

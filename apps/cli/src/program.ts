@@ -4,6 +4,7 @@ import { addDiskCommands } from './commands/disk.ts';
 import { addFuzzCommand } from './commands/fuzz.ts';
 import { addGuestCommands } from './commands/guest.ts';
 import { addRunCommand } from './commands/run.ts';
+import { addVmCommands } from './commands/vm.ts';
 import type { CommandContext } from './context.ts';
 
 /** The whole command line. Throws CommanderError instead of ending the process. */
@@ -37,6 +38,7 @@ export function createProgram(context: CommandContext): Command {
       ].join('\n'),
     );
   addRunCommand(program, context);
+  addVmCommands(program, context);
   addBenchCommands(program, context);
   addDiskCommands(program, context);
   addGuestCommands(program, context);

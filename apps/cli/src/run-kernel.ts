@@ -8,8 +8,11 @@ import {
   VirtualClock,
 } from '@kensho/core';
 import { DISK_FORMATS } from '@kensho/devices-storage';
+import { integrationDevices, integrationServicesPlugin } from '@kensho/integration-services';
 import { MACHINE_PLUGINS, type MachineOptions, machineConfig } from '@kensho/machine';
 import { kernelTestPlugin } from '@kensho/testkit';
+import { type ControlledDisk, MachineControl } from './control/machine-control.ts';
+import { ControlServer } from './control/server.ts';
 import { type Debugging, type DebugRequest, type GdbAddress, startDebugging } from './debugging.ts';
 import { type DiskRequest, type OpenDisks, openDisks } from './disks.ts';
 import { ExitCode } from './exit.ts';
@@ -19,6 +22,8 @@ import { type LoadedPlugins, reachable } from './plugins.ts';
 /** A machine, and what is done with it while it runs. */
 export interface KernelRun {
   readonly machine: MachineOptions;
+  /** The name by which `kensho vm` controls it. @default nobody can */
+  readonly name?: string;
   /** @default none */
   readonly disks?: readonly DiskRequest[];
   /** Of third parties. @default none */
@@ -61,6 +66,7 @@ export class Ended extends Error {
 /** Makes a machine, boots a kernel on it, and takes everything away again when it has ended. */
 export async function runKernel({
   machine,
+  name,
   disks = [],
   plugins = { plugins: [], devices: [] },
   timeoutSeconds,
@@ -70,7 +76,7 @@ export async function runKernel({
   logger,
 }: KernelRun): Promise<RunReport> {
   const host = await createHost({
-    plugins: [...MACHINE_PLUGINS, kernelTestPlugin, ...plugins.plugins],
+    plugins: [...MACHINE_PLUGINS, integrationServicesPlugin, kernelTestPlugin, ...plugins.plugins],
     logger,
   });
   let media: OpenDisks | undefined;
@@ -85,7 +91,9 @@ export async function runKernel({
       clock: machine.clock === 'virtual' ? new VirtualClock() : new RealClock(),
     });
     const added = reachable(plugins.devices, host.contributions, integration);
-    const devices = [...(machine.devices ?? []), ...media.devices, ...added];
+    const wallClockMs = machine.clock === 'virtual' ? undefined : () => Date.now();
+    const services = integration ? integrationDevices({ timeSync: { wallClockMs } }) : [];
+    const devices = [...(machine.devices ?? []), ...media.devices, ...services, ...added];
     const partition = await host.createPartition(machineConfig({ ...machine, devices }));
     if (debug !== undefined) {
       const onKill = () => killed.abort(new Ended({ reason: 'quit' }));
@@ -93,7 +101,8 @@ export async function runKernel({
     }
     onLoaded?.(partition, debugging?.gdb);
     const startMs = performance.now();
-    const end = await runUntil(partition, AbortSignal.any([signal, killed.signal]), timeoutSeconds);
+    const run = () => runUntil(partition, AbortSignal.any([signal, killed.signal]), timeoutSeconds);
+    const end = await (name === undefined ? run() : controlled(name, partition, media.disks, run));
     ({ exitCode } = explainEnd(end));
     const seconds = (performance.now() - startMs) / 1000;
     const counters = counterDifference({}, partition.counters.snapshot());
@@ -109,6 +118,25 @@ export async function runKernel({
     await debugging?.close(exitCode);
     await host.close();
     await media?.close();
+  }
+}
+
+/** Lets others control a machine while it runs. */
+async function controlled(
+  name: string,
+  partition: HostedPartition,
+  disks: readonly ControlledDisk[],
+  run: () => Promise<RunEnd>,
+): Promise<RunEnd> {
+  const ended = Promise.withResolvers<RunEnd>();
+  const control = new MachineControl({ name, partition, disks, ended: ended.promise });
+  const server = await ControlServer.listen(name, control.handle);
+  try {
+    const end = await run();
+    ended.resolve(end);
+    return end;
+  } finally {
+    await server.close();
   }
 }
 

@@ -26,6 +26,7 @@ const DEFAULT_MEMORY = '512M';
 const DEFAULT_GUEST = 'amd64';
 
 interface RunFlags {
+  name?: string;
   kernel?: string;
   guest: string;
   initrd?: string;
@@ -95,6 +96,7 @@ export function addRunCommand(program: Command, context: CommandContext): void {
         .argParser(parseSize)
         .default(parseSize(DEFAULT_MEMORY), DEFAULT_MEMORY),
     )
+    .option('--name <name>', 'lets `kensho vm` control the machine by this name (default: nobody can)')
     .option('--vps <n>', 'virtual processors', parseCount, 1)
     .option('--serial <where>', 'what COM1 is connected to: stdio, or file:PATH', 'stdio')
     .option('--serial2 <where>', 'what COM2 is connected to: file:PATH (default: there is none)')
@@ -177,6 +179,7 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
     flags.serial2 === undefined ? undefined : fileSerialPort('--serial2', flags.serial2, { onFailure });
   try {
     return await runKernel({
+      name: flags.name,
       machine: {
         memoryBytes: flags.memory,
         vpCount: flags.vps,

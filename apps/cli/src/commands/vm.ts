@@ -1,0 +1,310 @@
+import path from 'node:path';
+import type { KvpIpInfo } from '@kensho/integration-services';
+import { type Command, Option } from 'commander';
+import pc from 'picocolors';
+import { type CommandContext, printJson } from '../context.ts';
+import { call } from '../control/client.ts';
+import { POOL_NAMES } from '../control/machine-control.ts';
+import { clearStale, socketNames, socketPath } from '../control/sockets.ts';
+import { Progress } from '../progress.ts';
+
+interface JsonFlag {
+  readonly json?: boolean;
+}
+
+/** What `show` answers. */
+interface MachineInfo {
+  readonly name: string;
+  readonly pid: number;
+  readonly state: string;
+  readonly seconds: number;
+  readonly processors: number;
+  readonly memoryBytes: number;
+  readonly heartbeat: string;
+  readonly services: readonly { readonly id: string; readonly state: string; readonly version?: string }[];
+  readonly disks: readonly { readonly name: string; readonly sizeBytes: number }[];
+  readonly crash?: { readonly message?: string; readonly parameters: readonly string[] };
+}
+
+/** `kensho vm ...` */
+export function addVmCommands(program: Command, context: CommandContext): void {
+  const vm = program
+    .command('vm')
+    .summary('control a machine that runs')
+    .helpCommand(false)
+    .description(
+      [
+        'Controls a machine that was started with `kensho run --name NAME`, by the same user on the same host.',
+        'All but list, show, pause and resume need integration services in the guest: Linux has them in its module hv_utils,',
+        'and for kvp, backup and copy in the daemons of the package hyperv-daemons.',
+      ].join('\n'),
+    );
+  addListing(vm, context);
+  addStates(vm, context);
+  addKvp(vm, context);
+  addTransfers(vm, context);
+}
+
+/** A command for one machine, with `--json`. */
+function machineCommand(parent: Command, name: string, summary: string): Command {
+  return parent
+    .command(name)
+    .summary(summary)
+    .argument('<name>', 'the machine')
+    .option('--json', 'print the outcome as JSON');
+}
+
+function addListing(vm: Command, context: CommandContext): void {
+  vm.command('list')
+    .summary('the machines that run')
+    .description('Lists the machines that run, and removes what others left behind that ended without order.')
+    .option('--json', 'print it as JSON')
+    .action(async ({ json }: JsonFlag) => {
+      const machines = await runningMachines();
+      if (json) printJson(context, machines);
+      else for (const one of machines) context.print(listLine(one));
+    });
+  machineCommand(vm, 'show', 'what a machine is, and how it is')
+    .description('Says what a machine is, and which services its guest uses.')
+    .action(async (name: string, { json }: JsonFlag) => {
+      const info = (await call(name, 'show')) as MachineInfo;
+      if (json) printJson(context, info);
+      else context.print(showText(info));
+    });
+}
+
+async function runningMachines(): Promise<MachineInfo[]> {
+  const machines: MachineInfo[] = [];
+  for (const name of socketNames()) {
+    try {
+      machines.push((await call(name, 'show')) as MachineInfo);
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'NO_MACHINE') {
+        // One that does not answer, or speaks another version, does not hide the others.
+        process.stderr.write(`kensho: ${name}: ${error instanceof Error ? error.message : error}\n`);
+        continue;
+      }
+      // Its process was killed; another may have taken the name since.
+      await clearStale(socketPath(name), name).catch(() => {});
+    }
+  }
+  return machines;
+}
+
+function addStates(vm: Command, context: CommandContext): void {
+  for (const [verb, summary] of [
+    ['pause', 'let a machine and its time stand still'],
+    ['resume', 'let it go on, and tell it the time'],
+  ] as const) {
+    machineCommand(vm, verb, summary)
+      .description(`${summary[0].toUpperCase()}${summary.slice(1)}.`)
+      .action(async (name: string, { json }: JsonFlag) => {
+        const info = (await call(name, verb)) as MachineInfo;
+        if (json) printJson(context, info);
+        else context.print(`${name}: ${info.state}`);
+      });
+  }
+  machineCommand(vm, 'heartbeat', 'whether the guest is alive')
+    .description('Says whether the guest is alive: ok, lost-communication, no-contact or paused.')
+    .action(async (name: string, { json }: JsonFlag) => {
+      const beat = (await call(name, 'heartbeat')) as {
+        state: string;
+        missed: number;
+        sinceLastBeatMs?: number;
+      };
+      if (json) printJson(context, beat);
+      else {
+        const since =
+          beat.sinceLastBeatMs === undefined
+            ? ''
+            : `, last beat ${(beat.sinceLastBeatMs / 1000).toFixed(1)} s ago`;
+        context.print(`${coloured(beat.state)}${since}${beat.missed > 0 ? `, ${beat.missed} missed` : ''}`);
+      }
+    });
+  for (const [verb, action, summary] of [
+    ['shutdown', 'power-off', 'have the guest power off in good order'],
+    ['reboot', 'reboot', 'have the guest reboot in good order'],
+    ['hibernate', 'hibernate', 'have the guest hibernate'],
+  ] as const) {
+    machineCommand(vm, verb, summary)
+      .description(`Asks the guest: ${summary}. Ends when the guest has agreed.`)
+      .option('--force', 'tell programs to end instead of asking them')
+      .option('--message <text>', 'what to tell who is logged in')
+      .option('--wait', 'wait until the machine has ended')
+      .action(
+        async (name: string, flags: JsonFlag & { force?: boolean; message?: string; wait?: boolean }) => {
+          const { json, ...rest } = flags;
+          const outcome = await call(name, 'shutdown', { action, ...rest }, { signal: context.signal });
+          const { end } = outcome as { end?: string };
+          if (json) printJson(context, outcome);
+          else context.print(end === undefined ? `${name}: the guest has agreed` : `${name}: ended, ${end}`);
+        },
+      );
+  }
+  machineCommand(vm, 'time', 'have the guest set its clock')
+    .description('Tells the guest the host’s time, to be set.')
+    .action(async (name: string, { json }: JsonFlag) => {
+      await call(name, 'time');
+      if (json) printJson(context, { synchronised: true });
+      else context.print(`${name}: synchronised`);
+    });
+}
+
+function addKvp(vm: Command, context: CommandContext): void {
+  const kvp = vm
+    .command('kvp')
+    .summary('key-value pairs that host and guest share')
+    .helpCommand(false)
+    .description(
+      [
+        'Key-value pairs, in pools: external is what the host tells the guest, guest what its programs tell the host,',
+        'auto what the guest says of itself, auto-external what the host says of itself.',
+      ].join('\n'),
+    );
+  const pool = (preset: string) =>
+    new Option('--pool <pool>', 'the pool').choices(POOL_NAMES).default(preset);
+  machineCommand(kvp, 'get', 'a value')
+    .description('Prints the value of a key.')
+    .argument('<key>')
+    .addOption(pool('guest'))
+    .action(async (name: string, key: string, { json, pool }: JsonFlag & { pool: string }) => {
+      const value = (await call(name, 'kvp-get', { pool, key })) as string | number;
+      if (json) printJson(context, { key, value });
+      else context.print(printable(value));
+    });
+  machineCommand(kvp, 'set', 'add or change a pair')
+    .description('Adds a pair, or changes its value.')
+    .argument('<key>')
+    .argument('<value>')
+    .addOption(pool('external'))
+    .action(async (name: string, key: string, value: string, { json, pool }: JsonFlag & { pool: string }) => {
+      await call(name, 'kvp-set', { pool, key, value });
+      if (json) printJson(context, { key, value });
+    });
+  machineCommand(kvp, 'delete', 'remove a pair')
+    .description('Removes a pair.')
+    .argument('<key>')
+    .addOption(pool('external'))
+    .action(async (name: string, key: string, { json, pool }: JsonFlag & { pool: string }) => {
+      const outcome = (await call(name, 'kvp-delete', { pool, key })) as { deleted: boolean };
+      if (json) printJson(context, outcome);
+      else if (!outcome.deleted) context.print(`${name}: there was no '${key}'`);
+    });
+  machineCommand(kvp, 'list', 'all pairs of a pool')
+    .description('Lists the pairs of a pool.')
+    .addOption(pool('auto'))
+    .action(async (name: string, { json, pool }: JsonFlag & { pool: string }) => {
+      const items = (await call(name, 'kvp-list', { pool })) as { key: string; value: string | number }[];
+      if (json) printJson(context, items);
+      else
+        for (const { key, value } of items) context.print(`${pc.bold(printable(key))}=${printable(value)}`);
+    });
+  machineCommand(kvp, 'addresses', 'the IP addresses of an adapter')
+    .description('Asks the guest for the IP addresses of a network adapter.')
+    .argument('<adapter>', 'instance GUID of its VMBus device, in braces')
+    .action(async (name: string, adapter: string, { json }: JsonFlag) => {
+      const info = (await call(name, 'addresses', { adapter })) as KvpIpInfo;
+      if (json) printJson(context, info);
+      else for (const address of info.addresses) context.print(printable(address));
+    });
+}
+
+function addTransfers(vm: Command, context: CommandContext): void {
+  machineCommand(vm, 'copy', 'copy a file into the guest')
+    .description(
+      'Copies a file, or a folder, into the guest. A file that is given up half-way is removed again.',
+    )
+    .argument('<source>', 'a file or a folder of the host')
+    .argument('<target>', 'its path in the guest; with a slash at the end, the folder to put it in')
+    .option('--overwrite', 'replace a file that is there')
+    .option('--create-path', 'make folders that are missing')
+    .option('--recursive', 'copy a folder with all that is in it')
+    .action(
+      async (
+        name: string,
+        source: string,
+        target: string,
+        flags: JsonFlag & { overwrite?: boolean; createPath?: boolean; recursive?: boolean },
+      ) => {
+        const { json, ...rest } = flags;
+        const args = { ...rest, source: path.resolve(source), target };
+        const outcome = await withProgress(name, 'copy', args, context);
+        const { files, bytes } = outcome as { files: number; bytes: number };
+        if (json) printJson(context, outcome);
+        else context.print(`${files} ${files === 1 ? 'file' : 'files'}, ${bytes} bytes`);
+      },
+    );
+  machineCommand(vm, 'backup', 'copy the disks of a guest that goes on')
+    .description(
+      [
+        'Copies all disks of a machine as they are at one moment. The guest writes out and freezes its file systems while',
+        'snapshots are taken, and is thawed before they are copied; also where that fails or is given up.',
+      ].join('\n'),
+    )
+    .argument('<folder>', 'where the images go; made where it is missing')
+    .addOption(
+      new Option('--format <id>', 'format of the images').choices(['vhdx', 'vhd', 'raw']).default('vhdx'),
+    )
+    .action(async (name: string, folder: string, { json, format }: JsonFlag & { format: string }) => {
+      const args = { folder: path.resolve(folder), format };
+      const outcome = await withProgress(name, 'backup', args, context);
+      const { frozenMs, images } = outcome as { frozenMs: number; images: { file: string }[] };
+      if (json) printJson(context, outcome);
+      else {
+        for (const { file } of images) context.print(file);
+        context.print(pc.dim(`frozen for ${frozenMs} ms`));
+      }
+    });
+}
+
+async function withProgress(
+  name: string,
+  verb: string,
+  args: Readonly<Record<string, unknown>>,
+  context: CommandContext,
+): Promise<unknown> {
+  const progress = new Progress(1000);
+  try {
+    return await call(name, verb, args, {
+      signal: context.signal,
+      onProgress: ({ what, done, total }) =>
+        progress.show(`${what}: ${total === 0 ? 100 : Math.floor((100 * done) / total)} %`),
+    });
+  } finally {
+    progress.clear();
+  }
+}
+
+/** What a guest says, without what a terminal would take for a command. */
+function printable(text: string | number): string {
+  return String(text).replace(/[^\P{C}\n\t]/gu, (one) => `\\u{${one.codePointAt(0)?.toString(16)}}`);
+}
+
+function coloured(state: string): string {
+  if (state === 'ok') return pc.green(state);
+  return state === 'lost-communication' ? pc.red(state) : pc.yellow(state);
+}
+
+function listLine({ name, pid, state, heartbeat, seconds }: MachineInfo): string {
+  return `${pc.bold(name.padEnd(16))} ${state.padEnd(8)} ${coloured(heartbeat)}  ${seconds} s  pid ${pid}`;
+}
+
+function showText(info: MachineInfo): string {
+  const lines: [string, string | undefined][] = [
+    ['name', info.name],
+    ['process', String(info.pid)],
+    ['state', `${info.state}, for ${info.seconds} s`],
+    ['machine', `${info.processors} VP, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`],
+    ['heartbeat', coloured(info.heartbeat)],
+    ...info.services.map(({ id, state, version }): [string, string] => [
+      id,
+      version ? `${state}, ${version}` : state,
+    ]),
+    ...info.disks.map(({ name, sizeBytes }): [string, string] => ['disk', `${name}, ${sizeBytes} bytes`]),
+    ['crash', info.crash && printable(info.crash.message ?? info.crash.parameters.join(' '))],
+  ];
+  return lines
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${pc.dim(name.padEnd(10))} ${value}`)
+    .join('\n');
+}
