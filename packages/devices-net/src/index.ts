@@ -25,11 +25,14 @@ export * from './backend/port.ts';
 export { Tap, type TapOptions } from './backend/tap.ts';
 export * from './frame/ethernet.ts';
 export { finishFrame } from './frame/offload.ts';
+export * from './guest-interface.ts';
 export * from './plugin.ts';
+export { NvspVersion } from './protocol/nvsp.ts';
 export type { SwitchPortOptions } from './switch/switch-port.ts';
 export { SWITCHES, Switches, type SwitchNetworkOptions } from './switch/switches.ts';
 export { type SwitchKind, VirtualSwitch, type VirtualSwitchOptions } from './switch/virtual-switch.ts';
 export type { PortVlan } from './switch/vlan.ts';
+export { NetworkVsc, type NetworkVscOptions } from './vsc/network-vsc.ts';
 export { type NetworkDevice, type NetworkOptions, networkKind } from './vsp/network-kind.ts';
 export {
   NetworkVsp,
