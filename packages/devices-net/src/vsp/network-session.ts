@@ -140,7 +140,7 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
   }
 
   reply(message: Uint8Array): void {
-    this.#receiver.control(message);
+    this.#receiver.queueControl(message);
   }
 
   /** Takes a sub-channel; throws where the guest was not granted it. */
@@ -203,6 +203,7 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
     if (!this.#linkChangeDue || this.#receiver.controlIsFull) return;
     this.#linkChangeDue = false;
     this.#device.announceLink();
+    this.#receiver.sendControl();
   }
 
   #complete(channel: HostChannel, packet: IncomingPacket): boolean {
@@ -227,6 +228,8 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
       const status = malformed ? NvspStatus.FAIL : this.#takeRndis(packet);
       this.#rndisAnswerView.status = status;
       answer(channel, packet, this.#rndisAnswer);
+      // A reply comes after the completion of what it answers.
+      this.#receiver.sendControl();
       return;
     }
     if (channel === this.#primary) {

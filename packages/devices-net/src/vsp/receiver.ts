@@ -104,7 +104,7 @@ export class Receiver {
 
   /** Uses sections that became free: for control messages first, then for what the network holds. */
   resume(): void {
-    this.#sendControl();
+    this.sendControl();
     if (!this.#waiting || this.#buffer?.freeCount === 0) return;
     this.#waiting = false;
     this.#host.port.receiveReady();
@@ -115,10 +115,18 @@ export class Receiver {
     return this.#control.length >= MAX_CONTROL;
   }
 
-  /** Sends a control message, which must not be longer than a section, as soon as there is one for it. */
-  control(message: Uint8Array): void {
+  /** Queues a control message, which must not be longer than a section. {@link sendControl} follows. */
+  queueControl(message: Uint8Array): void {
     this.#control.push(message);
-    this.#sendControl();
+  }
+
+  /** Sends queued control messages for which there are sections; {@link resume} does the rest. */
+  sendControl(): void {
+    const buffer = this.#buffer;
+    const queue = this.#queues[0];
+    while (this.#control.length > 0 && buffer !== undefined && queue !== undefined && buffer.freeCount > 0) {
+      queue.sendControl(buffer, this.#control.shift() as Uint8Array, this.#section);
+    }
   }
 
   /** Takes a frame of at least 14 bytes; false where it has to wait for a section. */
@@ -321,14 +329,6 @@ export class Receiver {
     this.#section.clear();
     queue.add(buffer.offsetOf(section), sizeBytes);
     return true;
-  }
-
-  #sendControl(): void {
-    const buffer = this.#buffer;
-    const queue = this.#queues[0];
-    while (this.#control.length > 0 && buffer !== undefined && queue !== undefined && buffer.freeCount > 0) {
-      queue.sendControl(buffer, this.#control.shift() as Uint8Array, this.#section);
-    }
   }
 }
 
