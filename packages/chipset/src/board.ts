@@ -23,11 +23,13 @@ export interface BoardServices {
 export class Board {
   readonly interruptLines: InterruptLines;
   readonly pciBus: PciBus;
+  readonly pic: Pic;
   readonly #end: () => void;
 
   constructor({ ports, gpa, control, faults }: BoardServices) {
     const ioApic = new IoApic(control, faults);
     const pic = new Pic(control);
+    this.pic = pic;
     pic.makeLevel(PIRQ_INITIAL_IRQ);
     this.interruptLines = new BoardInterruptLines(ioApic, pic);
 

@@ -14,7 +14,7 @@ export {
   type PciRegisterDefinition,
 } from './pci/pci-config-space.ts';
 export { mmioBar, type PciBar, type PciFunction, portBar, tryAddPorts } from './pci/pci-function.ts';
-export { PIT_HZ, Pit, type PitServices } from './pit.ts';
+export { PIT_HZ, Pit, type PitOptions, type PitServices } from './pit.ts';
 export { chipsetPlugin } from './plugin.ts';
 export {
   PM_TIMER_HZ,

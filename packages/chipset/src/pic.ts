@@ -4,6 +4,9 @@ import { I8259 } from './i8259.ts';
 
 /** The master's input that the slave's output is wired to. */
 const CASCADE = 2;
+/** Initialisation words (Intel 231468): edge-triggered, two chips, ICW4 follows; 8086 mode, normal EOI. */
+const ICW1_WITH_ICW4 = 0x11;
+const ICW4_8086 = 0x01;
 /** Edge/level control: inputs that may be levels (82371AB, 4.2.2.4). */
 const ELCR1_WRITABLE = 0xf8;
 const ELCR2_WRITABLE = 0xde;
@@ -39,6 +42,19 @@ export class Pic {
       },
     ];
     control.setExternalInterruptSource(() => this.acknowledge());
+  }
+
+  /** Sets both chips up as firmware does: their vectors, the slave at IRQ 2, and which inputs are masked. */
+  initialise(masterVector: number, slaveVector: number, masterMask: number, slaveMask: number): void {
+    const words: [I8259, number[]][] = [
+      [this.#master, [masterVector, 1 << CASCADE, ICW4_8086, masterMask]],
+      [this.#slave, [slaveVector, CASCADE, ICW4_8086, slaveMask]],
+    ];
+    for (const [chip, [vector, wiring, mode, mask]] of words) {
+      chip.write(0, ICW1_WITH_ICW4);
+      for (const word of [vector, wiring, mode, mask]) chip.write(1, word);
+    }
+    this.#update();
   }
 
   /** Sets an ISA interrupt input, 0 to 15. IRQ 2 is the cascade and cannot be driven. */

@@ -28,6 +28,12 @@ const TIMER_IRQ = 0;
 /** Clock of the interval timer: a twelfth of the 14.318 MHz crystal. */
 export const PIT_HZ = 1_193_182;
 
+/** Options of the device kind `pit`. */
+export interface PitOptions {
+  /** Counter 0 runs from the start, 18.2 times a second, as a PC's firmware leaves it. @default false */
+  readonly ticking?: boolean;
+}
+
 /** What the interval timer stands on. */
 export interface PitServices {
   readonly ports: IoPortSpace;
@@ -51,7 +57,7 @@ export class Pit {
   #riseTick = Number.POSITIVE_INFINITY;
 
   /** @throws KenshoError PORTS_IN_USE */
-  constructor({ ports, timers, interruptLines }: PitServices) {
+  constructor({ ports, timers, interruptLines }: PitServices, { ticking = false }: PitOptions = {}) {
     this.#timers = timers;
     this.#irq = interruptLines.line(TIMER_IRQ);
     this.#irq.set(this.#counters[0].output(this.#tick()));
@@ -76,6 +82,11 @@ export class Pit {
       },
     ];
     this.#release = claimPorts(ports, regions);
+    if (ticking) {
+      // A count of 0 stands for 65536; its bytes come one after the other.
+      this.#write(0, 0);
+      this.#write(0, 0);
+    }
   }
 
   /** Takes the timer away. */

@@ -20,9 +20,10 @@ import { ExitPort, type ExitPortOptions } from './exit-port.ts';
 import { FIRMWARE, Firmware, type FirmwareOptions } from './firmware.ts';
 import { I8042, type I8042Options } from './i8042.ts';
 import { PCI_BUS } from './pci/pci-bus.ts';
-import { Pit } from './pit.ts';
+import { Pit, type PitOptions } from './pit.ts';
 import { POWER_MANAGEMENT, PowerManagement } from './pm.ts';
 import { PostPort } from './post.ts';
+import { prepareRealMode } from './real-mode.ts';
 import { Rtc, type RtcOptions } from './rtc.ts';
 import { Uart, type UartOptions } from './uart.ts';
 
@@ -48,16 +49,35 @@ const pmKind: DeviceKind = {
   },
 };
 
+/** Takes {@link PitOptions}. */
 const pitKind: DeviceKind = {
   id: 'pit',
   description: 'Interval timer (8254) with port 61h',
   path: 'platform',
-  create: (partition) =>
-    new Pit({
-      ports: partition.resolve(IO_PORTS),
-      timers: partition.resolve(TIMERS),
-      interruptLines: partition.resolve(INTERRUPT_LINES),
-    }),
+  create(partition, spec) {
+    const options = (spec.options ?? {}) as PitOptions;
+    if (options.ticking !== undefined && typeof options.ticking !== 'boolean') {
+      throw invalid(spec, 'ticking is true or false');
+    }
+    return new Pit(
+      {
+        ports: partition.resolve(IO_PORTS),
+        timers: partition.resolve(TIMERS),
+        interruptLines: partition.resolve(INTERRUPT_LINES),
+      },
+      options,
+    );
+  },
+};
+
+/** Interrupt vectors and controllers for real-mode code that brings none; takes no options. */
+const realModeKind: DeviceKind = {
+  id: 'real-mode',
+  description: 'What a PC’s firmware leaves for real-mode code: interrupt vectors, PICs that know them',
+  path: 'platform',
+  create: (partition) => ({
+    start: () => prepareRealMode({ gpa: partition.resolve(GPA_SPACE), pic: partition.resolve(BOARD).pic }),
+  }),
 };
 
 /** Takes {@link RtcOptions}. */
@@ -223,7 +243,7 @@ export const chipsetPlugin: Plugin = definePlugin({
         }),
     });
     const parts = [pitKind, rtcKind, pmKind, uartKind, i8042Kind, postKind];
-    for (const kind of [boardKind, ...parts, firmwareTablesKind, exitPortKind])
+    for (const kind of [boardKind, ...parts, firmwareTablesKind, realModeKind, exitPortKind])
       context.contribute(DEVICES, kind);
   },
 });

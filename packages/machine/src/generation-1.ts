@@ -26,6 +26,8 @@ export interface MachineOptions {
   readonly serial: SerialBackend;
   /** Where a guest ends the run with a code, if anywhere. */
   readonly exitPort: number | undefined;
+  /** For real-mode code that brings no interrupt handlers: what a PC's firmware leaves it. @default false */
+  readonly realMode?: boolean;
   /** Beside the board. */
   readonly devices?: readonly DeviceSpec[];
   readonly guest: LinuxGuestOptions;
@@ -33,7 +35,7 @@ export interface MachineOptions {
 
 /** The Generation-1 machine with all of its board, as a partition of a host with {@link MACHINE_PLUGINS}. */
 export function machineConfig(options: MachineOptions): PartitionConfig {
-  const { clock, exitPort, integration } = options;
+  const { clock, exitPort, integration, realMode = false } = options;
   return {
     name: 'machine',
     processor: 'x64',
@@ -44,13 +46,14 @@ export function machineConfig(options: MachineOptions): PartitionConfig {
     enlightened: integration,
     devices: [
       { kind: 'board', id: 'board' },
-      { kind: 'pit', id: 'pit' },
+      { kind: 'pit', id: 'pit', options: { ticking: realMode } },
       { kind: 'rtc', id: 'rtc', options: clock === 'real' ? { baseTimeMs: Date.now() } : {} },
       { kind: 'pm', id: 'pm' },
       { kind: 'i8042', id: 'i8042' },
       { kind: 'post', id: 'post' },
       { kind: 'uart', id: 'com1', options: { com: 1, backend: options.serial } },
       { kind: 'firmware-tables', id: 'firmware-tables' },
+      ...(realMode ? [{ kind: 'real-mode', id: 'real-mode' }] : []),
       ...(integration ? [{ kind: 'vmbus', id: 'vmbus' }] : []),
       ...(exitPort === undefined
         ? []

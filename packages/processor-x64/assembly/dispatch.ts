@@ -127,6 +127,8 @@ export function next(): u32 {
     if (activity == ACTIVITY_WAIT_FOR_SIPI) return exit(EXIT_HALT);
     const trap = load<u32>(PENDING_TRAP);
     if (trap != 0 && !held) {
+      // The delivery of a trap can lead to another, where the IDT or the stack is watched.
+      if (load<i32>(COUNTDOWN) <= 0) return exit(EXIT_BUDGET);
       store<u32>(PENDING_TRAP, 0);
       store<u64>(DR6, (load<u64>(DR6) & ~DR6_HITS) | (trap & DR6_BITS));
       store<u32>(ACTIVITY, ACTIVITY_RUNNING);

@@ -123,7 +123,10 @@ export function addRunCommand(program: Command, context: CommandContext): void {
       parseTrace,
     )
     .option('--branches', 'record every branch, for the dump after a triple fault; the guest is slower')
-    .option('--test-device', 'add the ports and the memory that kvm-unit-tests try interrupts and I/O with')
+    .option(
+      '--test-device',
+      'add what kvm-unit-tests expect beside the board: ports and memory to try, the state firmware leaves',
+    )
     .option('--no-integration', 'hide the hypervisor: no enlightenment, no VMBus')
     .option('--json', 'print how it ended as JSON; the console is on stderr then')
     .option('--verbose', 'say on stderr what the hypervisor logs')
@@ -187,6 +190,7 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
         integration: flags.integration,
         serial: serial.console,
         exitPort: flags.exitPort,
+        realMode: flags.testDevice === true,
         devices: [
           ...(flags.testDevice ? [{ kind: 'kernel-test', id: 'kernel-test' }] : []),
           ...(serial2 === undefined

@@ -138,7 +138,7 @@ export const processorTarget: FuzzTarget = {
   id: 'processor',
   description:
     'random bytes as x86-64 code in every mode, with random page tables, descriptors, CRs and MSRs',
-  corpus: [574849872],
+  corpus: [574849872, 3473773701],
   create() {
     const subject = new ProcessorSubject();
     return { run: (random) => subject.run(random) };
