@@ -78,6 +78,8 @@ export interface PartitionConfig {
   readonly vpCount?: number;
   /** A virtual clock makes runs repeat. @default 'real' */
   readonly clock?: 'real' | 'virtual';
+  /** Where random numbers for the guest begin. @default 1 with a virtual clock, else they are the system's */
+  readonly randomSeed?: number;
   /** Whether the hypervisor shows itself to the guest. @default true */
   readonly enlightened?: boolean;
   /** Whether guest memory is a SharedArrayBuffer. @default false */
@@ -196,6 +198,7 @@ export class Host {
       sharedMemory: config.sharedMemory,
       onCrash: config.onCrash,
       clock: config.clock === 'virtual' ? new VirtualClock() : undefined,
+      randomSeed: config.randomSeed,
       logger: this.#logger,
     });
     teardown.push(`partition ${config.name}`, () => {

@@ -51,4 +51,5 @@ export * from './plugin/token.ts';
 export * from './processor/contract.ts';
 export * from './processor/debug.ts';
 export * from './processor/register-values.ts';
+export * from './random.ts';
 export * from './struct.ts';

@@ -1,5 +1,5 @@
 import { HvRegister, type TakenBranch } from '@kensho/core';
-import type { GdbTarget } from './session.ts';
+import type { GdbTarget } from './target.ts';
 
 const HELP = `info counters [PREFIX]  what was counted: intercepts, hypercalls, interrupts
 info vps                where each VP is

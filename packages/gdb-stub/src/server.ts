@@ -8,7 +8,8 @@ import {
   PARTITION_INFO,
   VP_REGISTERS,
 } from '@kensho/core';
-import { GdbSession, type GdbTarget } from './session.ts';
+import { GdbSession } from './session.ts';
+import type { GdbTarget } from './target.ts';
 
 /** Where GDB finds a partition. */
 export interface GdbServerOptions {

@@ -1,27 +1,8 @@
-import type {
-  Counters,
-  DebugPoint,
-  DebugResume,
-  DebugStop,
-  GpaSpace,
-  PartitionDebugger,
-  VpRegisters,
-} from '@kensho/core';
-import { HvRegister } from '@kensho/core';
+import { type DebugPoint, type DebugResume, type DebugStop, HvRegister } from '@kensho/core';
 import { runMonitorCommand } from './monitor.ts';
 import { encodePacket, PACKET_BYTES_MAX, PacketReader, parseAddress, parseHex } from './packet.ts';
 import { fromHex, REGISTERS, SOURCES, TARGET_XML, toHex } from './registers.ts';
-
-/** What of a partition its debugger gets to see. */
-export interface GdbTarget {
-  readonly vpCount: number;
-  readonly debugger: PartitionDebugger;
-  readonly registers: VpRegisters;
-  readonly counters: Counters;
-  readonly gpa: GpaSpace;
-  /** Ends the guest. */
-  kill(): void;
-}
+import type { GdbTarget } from './target.ts';
 
 /** Error numbers of replies; GDB shows them and no more. */
 const ERROR_MEMORY = 'E0e';

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import {
   ACPI_TABLES,
-  CLOCK,
   definePlugin,
   GPA_SPACE,
   GpaAccess,
@@ -14,6 +13,7 @@ import {
   PARTITION_INFO,
   type Resolver,
   ramLayout,
+  randomSequence,
   VP_REGISTERS,
 } from '@kensho/core';
 import { bootBzImage, bootLinux } from './boot/linux.ts';
@@ -51,7 +51,7 @@ export interface LinuxGuestOptions {
   readonly protocol?: BootProtocol;
   /**
    * Up to 32 bytes for the random numbers of Linux; empty for none.
-   * @default random with a real clock, fixed with a virtual one, so that runs repeat
+   * @default by the partition's seed, or random where it has none
    */
   readonly rngSeed?: Uint8Array;
 }
@@ -90,9 +90,11 @@ async function bootRequest(partition: Resolver, options: LinuxGuestOptions): Pro
 
 function seedOf(partition: Resolver, given: Uint8Array | undefined): Uint8Array | undefined {
   if (given === undefined) {
-    return partition.resolve(CLOCK).virtual
-      ? Uint8Array.from({ length: RNG_SEED_BYTES }, (_, i) => i)
-      : randomBytes(RNG_SEED_BYTES);
+    const { randomSeed } = partition.resolve(PARTITION_INFO);
+    if (randomSeed === undefined) return randomBytes(RNG_SEED_BYTES);
+    // Another sequence than the processor's own random numbers.
+    const next = randomSequence(~randomSeed);
+    return Uint8Array.from({ length: RNG_SEED_BYTES }, next);
   }
   if (given.length > RNG_SEED_BYTES) {
     throw new KenshoError(

@@ -20,6 +20,8 @@ export interface MachineOptions {
   readonly vpCount: number;
   /** With a virtual clock the calendar begins at a fixed date, so that runs repeat. */
   readonly clock: 'real' | 'virtual';
+  /** See PartitionConfig.randomSeed. */
+  readonly randomSeed?: number;
   /** Whether the guest gets to know that it runs on Hyper-V. */
   readonly integration: boolean;
   /** What COM1 is connected to. */
@@ -43,6 +45,7 @@ export function machineConfig(options: MachineOptions): PartitionConfig {
     devicePages: FIRMWARE_PAGES,
     vpCount: options.vpCount,
     clock,
+    randomSeed: options.randomSeed,
     enlightened: integration,
     devices: [
       { kind: 'board', id: 'board' },

@@ -40,6 +40,7 @@ interface RunFlags {
   serial2?: string;
   timeout?: number;
   clock: 'real' | 'virtual';
+  seed?: number;
   exitPort?: number;
   gdb?: GdbAddress;
   gdbWait: boolean;
@@ -105,6 +106,11 @@ export function addRunCommand(program: Command, context: CommandContext): void {
       new Option('--clock <kind>', 'virtual makes runs repeat: time passes with instructions')
         .choices(['real', 'virtual'])
         .default('real'),
+    )
+    .option(
+      '--seed <n>',
+      'where the guest’s random numbers begin (default: 1 with --clock virtual, else they are the system’s)',
+      parseCount,
     )
     .option(
       '--exit-port <port>',
@@ -187,6 +193,7 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
         memoryBytes: flags.memory,
         vpCount: flags.vps,
         clock: flags.clock,
+        randomSeed: flags.seed,
         integration: flags.integration,
         serial: serial.console,
         exitPort: flags.exitPort,

@@ -40,6 +40,11 @@ export interface PartitionOptions {
   readonly clock?: Clock;
   /** Rate of the guest's TSC, above 10 MHz. With a virtual clock, one instruction takes one tick of it. @default 1 GHz */
   readonly tscFrequencyHz?: number;
+  /**
+   * Where random numbers for the guest begin.
+   * @default 1 with a virtual clock, so that runs repeat; with a real one they are the system's
+   */
+  readonly randomSeed?: number;
   /** Instructions of one slice; see PartitionRunner. */
   readonly sliceInstructions?: number;
   /**
@@ -126,6 +131,8 @@ export class Partition implements PartitionPrincipal, HypercallTarget {
     this.parent = parent;
     this.ram = ramLayout(options.memoryBytes);
     const ramBytes = this.ram.reduce((sum, slot) => sum + slot.sizeBytes, 0);
+    this.clock = options.clock ?? new RealClock();
+    const randomSeed = options.randomSeed ?? (this.clock.virtual ? 1 : undefined);
     this.info = {
       id,
       name: options.name,
@@ -133,10 +140,10 @@ export class Partition implements PartitionPrincipal, HypercallTarget {
       memoryBytes: options.memoryBytes,
       enlightened,
       tscFrequencyHz,
+      randomSeed,
     };
     this.hypercallPrivileges = enlightened ? CHILD_HYPERCALL_PRIVILEGES : 0;
 
-    this.clock = options.clock ?? new RealClock();
     this.timers = new TimerQueue(this.clock);
     this.work = new WorkQueue(this.clock);
     this.counters = new Counters();
@@ -149,6 +156,7 @@ export class Partition implements PartitionPrincipal, HypercallTarget {
       sharedMemory: options.sharedMemory ?? false,
       clock: this.clock,
       tscFrequencyHz,
+      randomSeed,
     });
     this.gpa = new GpaSpace(this.engine.arena);
     this.ioPorts = new IoPortTable(this.counters);

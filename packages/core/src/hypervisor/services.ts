@@ -106,6 +106,8 @@ export interface PartitionInfo {
   /** Whether the hypervisor shows itself to the guest: CPUID leaves, synthetic MSRs, hypercalls. */
   readonly enlightened: boolean;
   readonly tscFrequencyHz: number;
+  /** Where random numbers for the guest begin, so that runs repeat; undefined: they are the system's. */
+  readonly randomSeed: number | undefined;
 }
 
 // The services of each partition.

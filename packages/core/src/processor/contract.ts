@@ -195,6 +195,8 @@ export interface ProcessorOptions {
   readonly clock: Clock;
   /** Rate of the guest's TSC, which counts from the clock's zero. */
   readonly tscFrequencyHz: number;
+  /** Where the guest's random numbers begin; undefined: they are the system's. */
+  readonly randomSeed?: number;
 }
 
 /** The processor of one partition: its guest memory and its VPs. */
