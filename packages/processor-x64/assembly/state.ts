@@ -154,6 +154,8 @@ export const FAULT_HAS_ERROR: u32 = STATE + 0x418;
 /** u32: the event being delivered came from outside the program. */
 export const FAULT_EXTERNAL: u32 = STATE + 0x41c;
 
+export const MSR_SPEC_CTRL: u32 = STATE + 0x420; // u64
+
 /** u32: PAUSEs since others last had their turn. */
 export const PAUSES: u32 = STATE + 0x440;
 /** u32: accesses have to be aligned: CPL 3 with CR0.AM and EFLAGS.AC. No page is in the user's TLB table then. */

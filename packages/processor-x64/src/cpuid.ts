@@ -62,6 +62,18 @@ const LEAF7_ECX = {
   RDPID: 1 << 22,
 } as const;
 
+/** Controls of speculation that there is none of, so that guests need no measures of their own. */
+const LEAF7_EDX = {
+  IBRS_IBPB: 1 << 26,
+  STIBP: 1 << 27,
+  ARCH_CAPABILITIES: 1 << 29,
+} as const;
+const LEAF7_2_EDX = {
+  BHI_CTRL: 1 << 4,
+  MCDT_NO: 1 << 5,
+} as const;
+const LAST_SUBLEAF_7 = 2;
+
 /** CR4.OSXSAVE, as leaf 1 ECX shows it. */
 const OSXSAVE = 1 << 27;
 /** More than one logical processor in the package. */
@@ -134,8 +146,12 @@ export function x64Cpuid(leaf: number, subleaf: number, topic: CpuidTopic, resul
       break;
     case 7:
       if (subleaf === 0) {
+        result.eax = LAST_SUBLEAF_7;
         result.ebx = all(LEAF7_EBX);
         result.ecx = all(LEAF7_ECX);
+        result.edx = all(LEAF7_EDX);
+      } else if (subleaf === LAST_SUBLEAF_7) {
+        result.edx = all(LEAF7_2_EDX);
       }
       break;
     case 0xb:

@@ -294,6 +294,18 @@ describe('the hypervisor', () => {
     expect(machine.io.msrs.get(0x40000000)).toEqual({ lo: 42, hi: 1 });
   });
 
+  test('says that it does not speculate, and takes the orders of guests that ask for none', () => {
+    // mov ecx, 0x10a; rdmsr; mov esi, eax; mov ecx, 0x48; mov eax, 0x401; xor edx, edx; wrmsr; rdmsr; hlt
+    const machine = longMode('b90a010000 0f32 89c6 b948000000 b801040000 31d2 0f30 0f32 f4');
+    expect(machine.vp.run(100)).toBe(VpExit.HALT);
+    const [RDCL_NO, IBRS_ALL] = [1n, 2n];
+    expect(machine.get(HvRegister.RSI) & (RDCL_NO | IBRS_ALL)).toBe(RDCL_NO | IBRS_ALL);
+    expect(machine.get(HvRegister.RAX)).toBe(0x401n);
+    // mov ecx, 0x48; mov eax, 8; xor edx, edx; wrmsr, where no handler is: the bit is reserved
+    const refused = longMode('b948000000 b808000000 31d2 0f30 f4');
+    expect(refused.vp.run(100)).toBe(VpExit.TRIPLE_FAULT);
+  });
+
   test('reads the time stamp off the clock', () => {
     const machine = longMode('0f31 f4');
     machine.clock.advance(0x1_0000_0005);

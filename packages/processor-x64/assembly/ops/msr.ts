@@ -26,6 +26,7 @@ import {
   MSR_MTRR_FIXED,
   MSR_MTRR_VARIABLE,
   MSR_PAT,
+  MSR_SPEC_CTRL,
   MSR_STAR,
   MSR_SYSENTER_CS,
   MSR_SYSENTER_EIP,
@@ -44,8 +45,11 @@ import { requirePrivilege } from './system';
 const IA32_TSC: u32 = 0x10;
 const IA32_PLATFORM_ID: u32 = 0x17;
 const IA32_TSC_ADJUST: u32 = 0x3b;
+const IA32_SPEC_CTRL: u32 = 0x48;
+const IA32_PRED_CMD: u32 = 0x49;
 const IA32_BIOS_SIGN_ID: u32 = 0x8b;
 const IA32_MTRRCAP: u32 = 0xfe;
+const IA32_ARCH_CAPABILITIES: u32 = 0x10a;
 const IA32_SYSENTER_CS: u32 = 0x174;
 const IA32_SYSENTER_ESP: u32 = 0x175;
 const IA32_SYSENTER_EIP: u32 = 0x176;
@@ -71,6 +75,17 @@ const IA32_TSC_AUX: u32 = 0xc0000103;
 /** Eight variable ranges, fixed ranges, write-combining. */
 const MTRR_CAPABILITIES: u64 = 0x508;
 
+/** IBRS, STIBP, BHI_DIS_S. */
+const SPEC_CTRL_BITS: u64 = 0x403;
+const PRED_CMD_IBPB: u64 = 1;
+/**
+ * Nothing is executed that the program did not come to, so that nothing of that kind leaks: RDCL_NO, IBRS_ALL,
+ * SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO,
+ * GDS_NO, RFDS_NO, ITS_NO. A guest that knows leaves out what it would defend itself with (Linux: return thunks,
+ * retpolines, page table isolation).
+ */
+const ARCH_CAPABILITIES: u64 = 0x4000_0000_0d10_e17b;
+
 export function timeStamp(): u64 {
   return <u64>(<i64>tscTicks() + load<i64>(TSC_OFFSET));
 }
@@ -92,6 +107,8 @@ function place(msr: u32): u32 {
       return MSR_MTRR_DEF_TYPE;
     case IA32_PAT:
       return MSR_PAT;
+    case IA32_SPEC_CTRL:
+      return MSR_SPEC_CTRL;
     case IA32_MISC_ENABLE:
       return MSR_MISC_ENABLE;
     case IA32_SYSENTER_CS:
@@ -140,6 +157,12 @@ export function readMsr(): void {
         break;
       case IA32_MTRRCAP:
         value = MTRR_CAPABILITIES;
+        break;
+      case IA32_ARCH_CAPABILITIES:
+        value = ARCH_CAPABILITIES;
+        break;
+      case IA32_PRED_CMD:
+        raiseGp(0);
         break;
       case IA32_PLATFORM_ID:
       case IA32_BIOS_SIGN_ID:
@@ -191,6 +214,9 @@ export function writeMsr(): void {
       case IA32_PAT:
         if (!allTypes(value, true)) raiseGp(0);
         break;
+      case IA32_SPEC_CTRL:
+        if ((value & ~SPEC_CTRL_BITS) != 0) raiseGp(0);
+        break;
       case IA32_MTRR_DEF_TYPE:
         if ((value & ~0xcff) != 0 || !isMemoryType(value & 0xff, false)) raiseGp(0);
         break;
@@ -222,7 +248,11 @@ export function writeMsr(): void {
     }
     case IA32_BIOS_SIGN_ID:
       return;
+    case IA32_PRED_CMD:
+      if ((value & ~PRED_CMD_IBPB) != 0) raiseGp(0);
+      return;
     case IA32_PLATFORM_ID:
+    case IA32_ARCH_CAPABILITIES:
     case IA32_MTRRCAP:
     case IA32_MCG_CAP:
       raiseGp(0);
