@@ -42,6 +42,15 @@ done
 read -r uptime idle </proc/uptime
 echo "kensho: ready $uptime"
 
+end() {
+  sync
+  grep ^/dev/ /proc/mounts | cut -d ' ' -f 2 | tac | xargs -r -n 1 umount
+  "$1" -f
+}
+# busybox's poweroff and reboot, which an orderly shutdown runs, ask process 1 by these signals.
+trap 'kill -TERM -1; sleep 1; kill -KILL -1; end poweroff' USR2
+trap 'kill -TERM -1; sleep 1; kill -KILL -1; end reboot' TERM
+
 run=$kensho_run
 [ -z "$run" ] && [ -e /kensho/run ] && run=/kensho/run
 if [ -n "$run" ]; then
@@ -52,16 +61,16 @@ if [ -n "$run" ]; then
     stty -F $output raw -echo 115200
   fi
   cd /root
-  setsid sh -c "$run" </dev/null >$output
+  # In the background: a trap is not run while the shell waits for what is in the foreground.
+  setsid sh -c "$run" </dev/null >$output &
+  wait $!
   echo "kensho: exit $?"
 else
   cd /root
-  setsid cttyhack sh -l
+  setsid cttyhack sh -l </dev/console >/dev/console 2>&1 &
+  wait $!
 fi
-
-sync
-grep ^/dev/ /proc/mounts | cut -d ' ' -f 2 | tac | xargs -r -n 1 umount
-poweroff -f
+end poweroff
 `;
 
 /** Run for each event of the kernel's about a device (uevent). */
