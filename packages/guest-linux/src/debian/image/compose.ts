@@ -48,6 +48,8 @@ const FOLDERS: readonly (readonly [name: string, mode: number])[] = [
 ];
 
 const ETC: Readonly<Record<string, string>> = {
+  // What mount tries where it is told no kind; the kernel loads the module.
+  filesystems: 'ext4\nvfat\niso9660\n',
   group: 'root:x:0:\ntty:x:5:\nnogroup:x:65534:\n',
   hostname: 'kensho\n',
   hosts: '127.0.0.1 localhost kensho\n',
