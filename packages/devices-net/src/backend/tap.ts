@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import dgram from 'node:dgram';
 import { existsSync } from 'node:fs';
 import { type Counter, KenshoError } from '@kensho/core';
-import { tagged, untagged } from '../frame/ethernet.ts';
+import { ETHERNET_HEADER_BYTES, tagged, untagged } from '../frame/ethernet.ts';
 import { finishFrame } from '../frame/offload.ts';
 import { DeliveryQueue } from './delivery-queue.ts';
 import { type NetworkKind, type NetworkServices, networkServices } from './network.ts';
@@ -72,8 +72,10 @@ export class Tap implements NetworkConnector, NetworkPort {
     this.#socket = socket;
     this.#helper = helper;
     this.#dropped = services.counters.counter(`network.tap.${name}.dropped`);
-    socket.on('message', (bytes) => {
-      if (bytes.length >= 14) this.#queue?.push(untagged(bytes));
+    socket.on('message', ({ buffer, byteOffset, length }) => {
+      // Not a Buffer, whose `slice` does not copy.
+      if (length >= ETHERNET_HEADER_BYTES)
+        this.#queue?.push(untagged(new Uint8Array(buffer, byteOffset, length)));
     });
     socket.on('error', () => {
       this.#dropped.value++;

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { KenshoError, type Timer } from '@kensho/core';
-import { untagged } from '../../frame/ethernet.ts';
+import { ETHERNET_HEADER_BYTES, untagged } from '../../frame/ethernet.ts';
 import { DeliveryQueue } from '../delivery-queue.ts';
 import { type NetworkKind, type NetworkServices, networkServices } from '../network.ts';
 import type { NetworkConnector } from '../port.ts';
@@ -36,8 +36,6 @@ export const replayKind: NetworkKind = {
   },
 };
 
-const HEADER_BYTES = 14;
-
 /**
  * A network on which frames come as they did once, from the moment an adapter is plugged in. What it sends goes
  * nowhere. Frames of which the capture says nothing about the direction count as inbound. Counts
@@ -52,7 +50,7 @@ export function replay(
   if (!(speed > 0)) throw new KenshoError('BAD_REPLAY', `a speed of ${speed}: give a number above 0`);
   const frames = captured.filter(
     ({ direction, bytes }) =>
-      bytes.length >= HEADER_BYTES && (which === 'all' || direction !== Direction.OUTBOUND),
+      bytes.length >= ETHERNET_HEADER_BYTES && (which === 'all' || direction !== Direction.OUTBOUND),
   );
   let taken = false;
   return {
@@ -68,7 +66,7 @@ export function replay(
       const arm = () => {
         if (next === frames.length) return;
         timer = timers.at(startNs + frames[next].timeNs / speed, () => {
-          queue.push(untagged(frames[next++].bytes.slice()));
+          queue.push(untagged(Uint8Array.from(frames[next++].bytes)));
           arm();
         });
       };

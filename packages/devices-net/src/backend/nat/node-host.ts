@@ -77,7 +77,7 @@ function attach(socket: net.Socket, events: HostStreamEvents): HostStream {
 
 function listenTo(socket: net.Socket, events: HostStreamEvents): void {
   let failure: string | undefined;
-  socket.on('data', (bytes) => events.data(bytes as Uint8Array));
+  socket.on('data', (bytes) => events.data(plain(bytes as Buffer)));
   socket.once('end', () => events.ended());
   socket.on('error', (error: NodeJS.ErrnoException) => {
     failure ??= error.code ?? error.message;
@@ -110,7 +110,7 @@ function wrap(socket: dgram.Socket, events: HostDatagramEvents): HostDatagrams {
     if (error !== null && !closed) events.failed(error.code ?? error.message);
   };
   socket.on('message', (bytes, from) => {
-    if (!closed) events.message(bytes, from.address, from.port);
+    if (!closed) events.message(plain(bytes), from.address, from.port);
   });
   socket.on('error', failed);
   socket.once('listening', () => {
@@ -133,6 +133,11 @@ function wrap(socket: dgram.Socket, events: HostDatagramEvents): HostDatagrams {
       socket.close();
     },
   };
+}
+
+/** The bytes without what Buffer changes about them: its `slice` does not copy. */
+function plain(bytes: Buffer): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 /** Resolves when a server is ready. */
