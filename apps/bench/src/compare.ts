@@ -105,6 +105,7 @@ function checkSettings(a: StorageReport, b: StorageReport): void {
   const found = [
     ...differences(names(jobsA), names(jobsB)),
     ...differences(settingsA, settingsB),
+    ...differences({ guest: a.guest }, { guest: b.guest }),
     ...differences(
       { image: a.image.sha256, format: a.image.format },
       { image: b.image.sha256, format: b.image.format },

@@ -8,8 +8,13 @@ export {
 } from './compare.ts';
 export { currentEnvironment, type Environment } from './environment.ts';
 export {
+  BENCH_GUESTS,
+  type BenchGuest,
   type BenchPath,
   DEFAULT_SPAN_BYTES,
+  type Job,
+  jobName,
+  type LinuxGuestFiles,
   PATHS,
   type Settings,
   type StorageBenchOptions,

@@ -9,7 +9,7 @@ import {
 } from './options.ts';
 import { measurementOrder } from './storage-bench.ts';
 
-const GUEST = { kernel: 'vmlinuz', initrd: 'initrd' };
+const GUEST = { kernel: 'vmlinuz', initrd: 'initrd', description: 'Linux' };
 
 describe('options', () => {
   it('have defaults', () => {

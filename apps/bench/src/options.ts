@@ -26,10 +26,14 @@ export function jobName({ workload, blockBytes, depth }: Job): string {
 export type BenchGuest = 'kit' | 'linux';
 export const BENCH_GUESTS: readonly BenchGuest[] = ['kit', 'linux'];
 
-/** A guest of Debian's Linux with fio, as it was built: paths of its files. */
+/** A guest of Debian's Linux with fio, as it was built. */
 export interface LinuxGuestFiles {
+  /** A path. */
   readonly kernel: string;
+  /** A path. */
   readonly initrd: string;
+  /** What it is made of, for the report: `Linux 6.1.0-1-amd64, fio 3.33-3`. */
+  readonly description: string;
 }
 
 /** What to measure, and how. */

@@ -101,6 +101,8 @@ export interface StorageReport {
   readonly elapsedSeconds: number;
   readonly settings: Settings & { readonly spanBytes: number };
   readonly image: ImageFacts;
+  /** What did the I/O, in words. */
+  readonly guest: string;
   readonly environment: Environment;
   /** Of the host's last minute before the run; above the number of cores, times are unreliable. */
   readonly loadAverage: number;

@@ -75,6 +75,7 @@ export async function runStorageBench(
     elapsedSeconds: (Date.now() - began.getTime()) / 1000,
     settings: { ...settings, spanBytes: image.spanBytes },
     image: image.facts,
+    guest: options.linux?.description ?? 'a program on the kit kernel',
     environment: currentEnvironment(),
     loadAverage,
     verified: true,

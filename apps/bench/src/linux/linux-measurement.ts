@@ -11,7 +11,7 @@ import { hashSpan, openSpan } from '../span.ts';
 import { parseFio } from './fio.ts';
 import { guestScript, SectionReader } from './guest-script.ts';
 import { MeteredDisk } from './metered-disk.ts';
-import { type GuestProfile, Profile } from './profile.ts';
+import { GuestMap } from './profile.ts';
 import { type CountedWindow, WindowRecorder } from './window.ts';
 
 const MEMORY_BYTES = 512 * 1024 * 1024;
@@ -58,7 +58,7 @@ async function measureOn(
   if (life.rehash !== writtenSha256)
     throw failed('the guest and the host read different data after the writes');
   return jobs.map((job, index): Sample => {
-    const { window, profile, report } = life.jobs[index];
+    const { window, report } = life.jobs[index];
     if (window === undefined)
       throw new KenshoError('SAMPLE_FAILED', `${jobName(job)}, ${path}: too few requests; give more seconds`);
     return {
@@ -70,7 +70,7 @@ async function measureOn(
       countedOperations: window.operations,
       cpuNs: window.cpuNs,
       counters: window.counters,
-      profile,
+      profile: window.profile,
       verification: { imageSha256, checkedReads: 0, checkedBlocks: 0, writtenSha256 },
     };
   });
@@ -84,7 +84,6 @@ interface GuestLife {
   rehash: string;
   readonly jobs: {
     window: CountedWindow | undefined;
-    profile: GuestProfile;
     report: string;
   }[];
 }
@@ -98,7 +97,7 @@ async function liveOnce(
   const { path, jobs, seed, run } = request;
   const life: GuestLife = { disk: '', hash: '', rehash: '', jobs: [] };
   let done = false;
-  let profile = new Profile('');
+  let map = new GuestMap('');
   let consoleTail = '';
   const reader = new SectionReader(
     (name, text) => {
@@ -112,10 +111,9 @@ async function liveOnce(
         case 'begin': {
           onProgress(jobName(jobs[Number(text)]));
           recorder.begin();
-          profile.clear();
           partition.sample(SAMPLE_EVERY_INSTRUCTIONS, (vpIndex) => {
             const [rip] = registers.get(vpIndex, [HvRegister.RIP]);
-            profile.add(rip);
+            recorder.sample(map.placeOf(rip));
           });
           break;
         }
@@ -123,7 +121,6 @@ async function liveOnce(
           partition.sample(SAMPLE_EVERY_INSTRUCTIONS, undefined);
           life.jobs.push({
             window: recorder.end(jobs[Number(text)].blockBytes),
-            profile: profile.shares,
             report: '',
           });
           break;
@@ -133,7 +130,7 @@ async function liveOnce(
     },
     ({ name, text, body }) => {
       if (name === 'disk') life.disk = text;
-      else if (name === 'modules') profile = new Profile(body);
+      else if (name === 'modules') map = new GuestMap(body);
       else if (name === 'end') life.jobs[Number(text)].report = body;
     },
   );

@@ -24,10 +24,9 @@ interface ModuleRange {
 /** Linux' kernel is in the upper half of the address space. */
 const KERNEL_HALF = 1n << 63n;
 
-/** Counts where samples of a guest's instruction pointer fall: in programs, in the kernel, or in which module. */
-export class Profile {
+/** Tells where in a guest an instruction is: in `programs`, in the `kernel`, or in which of its modules. */
+export class GuestMap {
   readonly #modules: readonly ModuleRange[];
-  #samples = new Map<string, number>();
 
   /** @param modules - the text of the guest's /proc/modules, read as root */
   constructor(modules: string) {
@@ -41,26 +40,17 @@ export class Profile {
       });
   }
 
-  /** Forgets what was counted. */
-  clear(): void {
-    this.#samples = new Map();
-  }
-
-  add(rip: bigint): void {
-    const place = this.#placeOf(rip);
-    this.#samples.set(place, (this.#samples.get(place) ?? 0) + 1);
-  }
-
-  get shares(): GuestProfile {
-    let total = 0;
-    for (const count of this.#samples.values()) total += count;
-    return Object.fromEntries(
-      [...this.#samples].sort(([, a], [, b]) => b - a).map(([place, count]) => [place, count / total]),
-    );
-  }
-
-  #placeOf(rip: bigint): string {
+  placeOf(rip: bigint): string {
     if (rip < KERNEL_HALF) return 'programs';
     return this.#modules.find(({ begin, end }) => rip >= begin && rip < end)?.name ?? 'kernel';
   }
+}
+
+/** The share of each place, from the largest. */
+export function profileOf(places: readonly string[]): GuestProfile {
+  const counts = new Map<string, number>();
+  for (const place of places) counts.set(place, (counts.get(place) ?? 0) + 1);
+  return Object.fromEntries(
+    [...counts].sort(([, a], [, b]) => b - a).map(([place, count]) => [place, count / places.length]),
+  );
 }

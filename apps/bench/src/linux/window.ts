@@ -1,4 +1,5 @@
 import { type CounterSnapshot, type Counters, counterDifference } from '@kensho/core';
+import { type GuestProfile, profileOf } from './profile.ts';
 
 /** What happened between two requests of a job, seen at the host. */
 export interface CountedWindow {
@@ -7,6 +8,8 @@ export interface CountedWindow {
   readonly counters: CounterSnapshot;
   /** Processor time of the host's process, all threads. */
   readonly cpuNs: number;
+  /** Where the guest was meanwhile. */
+  readonly profile: GuestProfile;
 }
 
 interface Mark {
@@ -19,6 +22,7 @@ interface Mark {
 const WINDOW_BEGIN = 0.2;
 const WINDOW_END = 0.95;
 const MARKS_AT_MOST = 1024;
+const SAMPLES_AT_MOST = 1_000_000;
 const FIRST_STRIDE_BYTES = 64 * 4096;
 
 /**
@@ -29,6 +33,8 @@ const FIRST_STRIDE_BYTES = 64 * 4096;
 export class WindowRecorder {
   readonly #counters: Counters;
   #marks: Mark[] = [];
+  /** Places that were seen, and how many bytes had been asked for by then. */
+  #samples: { readonly bytes: number; readonly place: string }[] = [];
   #strideBytes = FIRST_STRIDE_BYTES;
   #bytes = 0;
   #nextBytes = 0;
@@ -41,6 +47,7 @@ export class WindowRecorder {
   /** A job begins. */
   begin(): void {
     this.#marks = [];
+    this.#samples = [];
     this.#strideBytes = FIRST_STRIDE_BYTES;
     this.#bytes = 0;
     this.#nextBytes = 0;
@@ -52,6 +59,12 @@ export class WindowRecorder {
     if (!this.#open) return;
     if (this.#bytes >= this.#nextBytes) this.#mark();
     this.#bytes += sizeBytes;
+  }
+
+  /** The guest was seen at a place. */
+  sample(place: string): void {
+    if (this.#open && this.#samples.length < SAMPLES_AT_MOST)
+      this.#samples.push({ bytes: this.#bytes, place });
   }
 
   /**
@@ -67,6 +80,11 @@ export class WindowRecorder {
     return {
       operations: (last.bytes - first.bytes) / blockBytes,
       counters: counterDifference(first.counters, last.counters),
+      profile: profileOf(
+        this.#samples
+          .filter(({ bytes }) => bytes > first.bytes && bytes <= last.bytes)
+          .map(({ place }) => place),
+      ),
       cpuNs: 1000 * (last.cpu.user + last.cpu.system - first.cpu.user - first.cpu.system),
     };
   }

@@ -1,4 +1,4 @@
-import { type BenchPath, type Job, jobName } from '../options.ts';
+import { type BenchGuest, type BenchPath, type Job, jobName } from '../options.ts';
 import { EXIT_COSTS, type ExitCost, PROJECTION_ASSUMPTIONS, REFERENCE_HZ } from '../projection.ts';
 import type { Figures, Sample, StorageReport } from '../results.ts';
 import { operationsPerSecond } from '../summary.ts';
@@ -32,7 +32,7 @@ function heading(report: StorageReport): string {
   const what = ratios.length > 0 ? 'enlightened and emulated' : `the ${settings.paths[0]} path`;
   return `<header>
 <h1>One disk, one guest: ${what}</h1>
-<p class="soft">On ${size(settings.spanBytes)} of
+<p class="soft">${settings.guest === 'linux' ? `${escapeXml(report.guest)}, on` : 'On'} ${size(settings.spanBytes)} of
 ${image.generated ? 'a generated image' : escapeXml(image.name)} (${escapeXml(image.format)}, ${size(image.sizeBytes)})${settings.memory ? ', held in memory' : ''}.
 Enlightened is VMBus and SCSI; emulated is a PIIX4 IDE controller.</p>
 <p><span class="good">Verified.</span> In all ${samples.length} samples the guest read what the host reads.</p>${isBusy(report) ? `\n<p class="busy">${busyNote(report)}</p>` : ''}
@@ -162,13 +162,23 @@ function projection(report: StorageReport): string {
 </section>`;
 }
 
+/** What differs between the guests in how a sample is taken. */
+const METHOD: Readonly<Record<BenchGuest, string>> = {
+  kit: `<li>Each sample is a new process with a new host, partition and guest. The paths take turns, A B then B A, so that what drifts favours neither.</li>
+<li>Partition, disk and guest program are the same on both paths. On the emulated one the guest’s integration services are not installed, so that it finds the IDE controller on the PCI bus by itself.</li>
+<li>The guest first reads the whole span and hashes it; the host compares that with its own reading of the image. In the window every read is checked against that first reading. After writes the guest reads everything back, checks each block against what was last written to it, and the host hashes the same span of the overlay by itself. The image is never written to.</li>
+<li>After a warm-up the guest marks the window’s start and end through a port, at which the host takes the counters; all requests of the window begin and end between the marks.</li>`,
+  linux: `<li>Each run on each path is a new process with a new host, partition and boot of Debian’s unmodified kernel; fio does all jobs one after another, with direct I/O by libaio. The paths take turns, A B then B A, so that what drifts favours neither.</li>
+<li>Machine, kernel, initramfs and disk are the same on both paths, clocks and timers are the hypervisor’s on both. Enlightened, Linux’ hv_storvsc has the disk, over VMBus; emulated, its ata_piix, because hv_storvsc is not loaded.</li>
+<li>The guest first reads the whole span and hashes it; the host compares that with its own reading of the image. After all jobs the guest hashes the span again, past its cache, and the host hashes the same span of the overlay by itself. The image is never written to.</li>
+<li>Operations, time and latencies are as fio reports them, by the guest’s clock. Counts and CPU time are of the steady part of each job: from a fifth of its bytes to nineteen twentieths, cut at the host by requests that arrive at the disk, so that fio’s start and end are not in them.</li>
+<li>Where the guest’s instructions went is sampled every 20,011 of them. A path’s own drivers are hv_vmbus and hv_storvsc, or libata and ata_piix; SCSI, block layer and fio are on both paths.</li>`,
+};
+
 function method({ settings }: StorageReport): string {
   return `<section><h2>Method</h2>
 <ul>
-<li>Each sample is a new process with a new host, partition and guest. The paths take turns, A B then B A, so that what drifts favours neither.</li>
-<li>Partition, disk and guest program are the same on both paths. On the emulated one the guest’s integration services are not installed, so that it finds the IDE controller on the PCI bus by itself.</li>
-<li>The guest first reads the whole span and hashes it; the host compares that with its own reading of the image. In the window every read is checked against that first reading. After writes the guest reads everything back, checks each block against what was last written to it, and the host hashes the same span of the overlay by itself. The image is never written to.</li>
-<li>After a warm-up the guest marks the window’s start and end through a port, at which the host takes the counters; all requests of the window begin and end between the marks.</li>
+${METHOD[settings.guest]}
 <li>Time is the guest’s own, of guest code and host together: they share one thread, as a partition does here. CPU time is that of the whole process, all its threads, within the window. Both include Kensho’s software processor, and compare the paths with each other, not with other hypervisors.</li>
 <li>An IDE channel has one command at a time: of the requests in flight all but one wait in the guest’s driver. Where the host answers at once, fewer are in flight than asked for, on either path; the tables say how many.</li>
 <li>Intervals are percentile bootstraps of the median over runs (2,000 resamples, seed ${settings.seed}); the ratio’s resamples whole pairs. With few runs an interval is about the span from the least to the greatest run.</li>

@@ -16,7 +16,7 @@ export function renderTable(report: StorageReport): string {
   const { settings, image } = report;
   const from = settings.memory ? 'the host’s memory' : 'a file of the host';
   return [
-    `On ${size(settings.spanBytes)} of ` +
+    `${settings.guest === 'linux' ? `${report.guest}, on` : 'On'} ${size(settings.spanBytes)} of ` +
       `${image.generated ? 'a generated image' : image.name} (${image.format}), from ${from}`,
     figuresTable(report),
     `Medians of ${settings.runs} run${settings.runs === 1 ? '' : 's'} of ${settings.seconds} s [95 % interval]; ratio: enlightened / emulated.`,

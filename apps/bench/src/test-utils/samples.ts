@@ -68,6 +68,7 @@ export function reportOf(
       generated: true,
       sha256: 'ab'.repeat(32),
     },
+    guest: options.linux?.description ?? 'kit',
     environment: currentEnvironment(),
     loadAverage: 0.5,
     verified: true,

@@ -1,9 +1,12 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import {
+  BENCH_GUESTS,
+  type BenchGuest,
   type BenchPath,
   type BenchProgress,
   compareStorageReports,
+  type LinuxGuestFiles,
   PATHS,
   parseStorageReport,
   renderComparison,
@@ -14,13 +17,17 @@ import {
   WORKLOADS,
   type Workload,
 } from '@kensho/bench';
-import type { Command } from 'commander';
+import { KenshoError } from '@kensho/core';
+import { buildGuest } from '@kensho/guest-linux';
+import { type Command, Option } from 'commander';
 import { type CommandContext, printJson } from '../context.ts';
 import { checkFolder, makeFolder, writeWhole } from '../files.ts';
+import { guestsFolder } from '../guests.ts';
 import { parseCount, parseList, parseNames, parseSeconds, parseSize } from '../parse.ts';
 import { Progress } from '../progress.ts';
 
 interface StorageFlags {
+  guest: BenchGuest | 'auto';
   image?: string;
   format?: string;
   path?: readonly BenchPath[];
@@ -50,8 +57,14 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
       [
         'Runs one guest against one disk, over VMBus and SCSI (enlightened) and over IDE (emulated), and shows the figures side by side.',
         'What the guest reads and writes is verified against what the host reads; an image that you give is never written to.',
+        'The guest is a program on the kit kernel, or Debian’s Linux with fio, which is built where it is not there yet (needs apt).',
         'Writes report.html and report.json.',
       ].join('\n'),
+    )
+    .addOption(
+      new Option('--guest <which>', 'who does the I/O; auto is linux where it can be had, else kit')
+        .choices([...BENCH_GUESTS, 'auto'])
+        .default('kit'),
     )
     .option('--image <file>', 'disk image to use (default: one of known content is made, and removed again)')
     .option('--format <id>', 'its format: raw, vhd or vhdx (default: recognised; raw for one that is made)')
@@ -62,9 +75,13 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
       parseNames(WORKLOADS, 'all'),
     )
     .option('--block <sizes>', 'sizes of a request, 512 to 1M (default: 4k)', parseList(parseSize))
-    .option('--depth <counts>', 'requests in flight, 1 to 256 (default: 32)', parseList(parseCount))
-    .option('--seconds <n>', 'length of a sample by the guest’s clock (default: 0.5)', parseSeconds)
-    .option('--runs <n>', 'samples of each job on each path (default: 5)', parseCount)
+    .option(
+      '--depth <counts>',
+      'requests in flight, 1 to 256 (default: 32; for linux, where no size and depth is given, those asked for most often)',
+      parseList(parseCount),
+    )
+    .option('--seconds <n>', 'length of a sample by the guest’s clock (default: 0.5; linux: 3)', parseSeconds)
+    .option('--runs <n>', 'samples of each job on each path (default: 5; linux: 2)', parseCount)
     .option(
       '--span <size>',
       'part of the disk, from its start, that is used (default: 64M or the disk)',
@@ -100,8 +117,11 @@ async function storage(flags: StorageFlags, context: CommandContext): Promise<vo
   const progress = new Progress();
   let report: StorageReport;
   try {
+    const linux = await linuxGuest(flags.guest, context, (line) => progress.show(line));
     report = await runStorageBench(
       {
+        guest: linux === undefined ? 'kit' : 'linux',
+        linux,
         image: flags.image,
         format: flags.format,
         paths: flags.path,
@@ -131,6 +151,25 @@ async function storage(flags: StorageFlags, context: CommandContext): Promise<vo
   if (flags.json) return printJson(context, report);
   context.print(renderTable(report));
   context.print(`Report: ${page} and ${data}`);
+}
+
+/** Debian's Linux, built first where need be; undefined for the kit guest. Throws what building does. */
+async function linuxGuest(
+  wanted: StorageFlags['guest'],
+  { signal }: CommandContext,
+  onProgress: (line: string) => void,
+): Promise<LinuxGuestFiles | undefined> {
+  if (wanted === 'kit') return undefined;
+  try {
+    const { guest } = await buildGuest({ folder: guestsFolder(), signal, onProgress });
+    const { kernelRelease, packages } = guest.manifest;
+    const fio = packages.find(({ name }) => name === 'fio')?.version ?? 'of an unknown version';
+    return { kernel: guest.kernel, initrd: guest.initrd, description: `Linux ${kernelRelease}, fio ${fio}` };
+  } catch (error) {
+    if (wanted === 'linux' || signal.aborted || !(error instanceof KenshoError)) throw error;
+    process.stderr.write(`kensho: no Linux guest (${error.message}): measuring the kit guest\n`);
+    return undefined;
+  }
 }
 
 function progressLine({ done, total, now }: BenchProgress): string {
