@@ -136,6 +136,7 @@ const NOTHING = { lo: 0, hi: 0 };
 const COMPLETION_REQUESTED = 1;
 const IN_BAND = 6;
 const GPA_DIRECT = 9;
+const COMPLETION = 0x0b;
 
 /** A buffer in guest memory: pages, an offset into the first, and a size. */
 export interface GuestRange {
@@ -195,6 +196,18 @@ export class GuestRings {
     if (target === undefined) return false;
     target.words.set(descriptor, target.at);
     target.bytes.set(payload, 4 * target.at + descriptorBytes);
+    this.#writer.commit(sizeBytes);
+    this.#writer.publish();
+    return true;
+  }
+
+  /** Answers a packet of the host's; false where the ring has no room. */
+  sendCompletion(payload: Uint8Array, transactionIdLo: number, transactionIdHi: number): boolean {
+    const sizeBytes = 16 + ((payload.length + 7) & ~7);
+    const target = this.#writer.reserve(sizeBytes);
+    if (target === undefined) return false;
+    target.words.set([COMPLETION | (2 << 16), sizeBytes >>> 3, transactionIdLo, transactionIdHi], target.at);
+    target.bytes.set(payload, 4 * target.at + 16);
     this.#writer.commit(sizeBytes);
     this.#writer.publish();
     return true;

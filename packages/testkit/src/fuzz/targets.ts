@@ -3,6 +3,8 @@ import { busTarget } from './targets/bus.ts';
 import { componentTargets } from './targets/components.ts';
 import { hypercallTarget } from './targets/hypercall.ts';
 import { ideTarget } from './targets/ide.ts';
+import { natTarget } from './targets/nat.ts';
+import { netvspTarget } from './targets/netvsp.ts';
 import { processorTarget } from './targets/processor.ts';
 import { ringTarget } from './targets/ring.ts';
 import { storvspTarget } from './targets/storvsp.ts';
@@ -18,8 +20,10 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   busTarget,
   ringTarget,
   storvspTarget,
+  netvspTarget,
   ideTarget,
   ...componentTargets,
   vhdTarget,
   vhdxTarget,
+  natTarget,
 ];
