@@ -1,3 +1,4 @@
+import os from 'node:os';
 import {
   type CounterSnapshot,
   counterDifference,
@@ -24,6 +25,8 @@ export interface KernelRun {
   readonly machine: MachineOptions;
   /** The name by which `kensho vm` controls it. @default nobody can */
   readonly name?: string;
+  /** Whether a crash that the guest reports ends the run. @default 'end' */
+  readonly onCrash?: 'end' | 'report';
   /** @default none */
   readonly disks?: readonly DiskRequest[];
   /** Of third parties. @default none */
@@ -67,6 +70,7 @@ export class Ended extends Error {
 export async function runKernel({
   machine,
   name,
+  onCrash,
   disks = [],
   plugins = { plugins: [], devices: [] },
   timeoutSeconds,
@@ -92,9 +96,10 @@ export async function runKernel({
     });
     const added = reachable(plugins.devices, host.contributions, integration);
     const wallClockMs = machine.clock === 'virtual' ? undefined : () => Date.now();
-    const services = integration ? integrationDevices({ timeSync: { wallClockMs } }) : [];
+    const hostItems = { HostName: os.hostname(), VirtualMachineName: name ?? 'machine' };
+    const services = integration ? integrationDevices({ timeSync: { wallClockMs }, kvp: { hostItems } }) : [];
     const devices = [...(machine.devices ?? []), ...media.devices, ...services, ...added];
-    const partition = await host.createPartition(machineConfig({ ...machine, devices }));
+    const partition = await host.createPartition({ ...machineConfig({ ...machine, devices }), onCrash });
     if (debug !== undefined) {
       const onKill = () => killed.abort(new Ended({ reason: 'quit' }));
       debugging = await startDebugging(partition, debug, onKill);

@@ -27,6 +27,7 @@ const DEFAULT_GUEST = 'amd64';
 
 interface RunFlags {
   name?: string;
+  onCrash: 'end' | 'report';
   kernel?: string;
   guest: string;
   initrd?: string;
@@ -98,6 +99,14 @@ export function addRunCommand(program: Command, context: CommandContext): void {
         .default(parseSize(DEFAULT_MEMORY), DEFAULT_MEMORY),
     )
     .option('--name <name>', 'lets `kensho vm` control the machine by this name (default: nobody can)')
+    .addOption(
+      new Option(
+        '--on-crash <what>',
+        'what a crash that the guest reports does; with report it goes on as it can',
+      )
+        .choices(['end', 'report'])
+        .default('end'),
+    )
     .option('--vps <n>', 'virtual processors', parseCount, 1)
     .option('--serial <where>', 'what COM1 is connected to: stdio, or file:PATH', 'stdio')
     .option('--serial2 <where>', 'what COM2 is connected to: file:PATH (default: there is none)')
@@ -189,6 +198,7 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
   try {
     return await runKernel({
       name: flags.name,
+      onCrash: flags.onCrash,
       machine: {
         memoryBytes: flags.memory,
         vpCount: flags.vps,
