@@ -6,7 +6,7 @@ import { KenshoError } from '@kensho/core';
 export interface RunOptions {
   /** Beside the environment of this process. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** Kills the command; its reason is thrown. */
+  /** Ends the command with all that it has started; its reason is thrown once that is so. */
   readonly signal?: AbortSignal;
   /** Gets each line that the command writes to file descriptor 3. */
   readonly onStatus?: (line: string) => void;
@@ -29,16 +29,23 @@ export function runCommand(
   const child = spawn(command, args, {
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe', onStatus === undefined ? 'ignore' : 'pipe'],
-    signal,
+    // A group of its own, so that what it has started is ended with it: apt's methods then note how far they are.
+    detached: true,
   });
+  const stop = () => {
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
+      process.kill(-child.pid, 'SIGTERM');
+    }
+  };
+  signal?.addEventListener('abort', stop);
   const stdout = collect(child.stdout as Readable);
   const stderr = collect(child.stderr as Readable);
   if (onStatus !== undefined) eachLine(child.stdio[3] as Readable, onStatus);
   return new Promise((resolve, reject) => {
     let failure: Error | undefined;
     child.on('error', (error) => (failure ??= error));
-    // After 'error' of a command that was killed comes its end: whoever cleans up may then do so.
     child.on('close', (exitCode) => {
+      signal?.removeEventListener('abort', stop);
       if (signal?.aborted) reject(signal.reason);
       else if (failure !== undefined) reject(explainStart(command, failure));
       else resolve({ exitCode, stdout: stdout(), stderr: stderr() });
