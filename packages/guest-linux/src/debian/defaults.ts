@@ -25,6 +25,8 @@ export const DEFAULT_MODULES: readonly string[] = [
   'tulip',
   'de2104x',
   'psmouse',
+  // The processor's registers, from user space
+  'msr',
   // Disks and file systems
   'sd_mod',
   'sr_mod',
