@@ -1,16 +1,10 @@
 import { type HostChannel, type IncomingPacket, PacketType } from '@kensho/vmbus';
 import type { Frame } from '../backend/port.ts';
-import { ETHERNET_HEADER_BYTES } from '../frame/ethernet.ts';
 import {
-  NdisCapability,
-  NVSP_INVALID_PROTOCOL_VERSION,
   NVSP_MESSAGE_BYTES,
   NVSP_SUBCHANNEL_ALLOCATE,
   NvspBuffer,
-  NvspInit,
-  NvspInitComplete,
   NvspMessage,
-  NvspNdisConfig,
   NvspReceiveBufferComplete,
   NvspRevokeBuffer,
   NvspRndisPacket,
@@ -25,35 +19,19 @@ import {
   SEND_TABLE_ENTRIES,
 } from '../protocol/nvsp.ts';
 import type { GuestBytes } from './guest-bytes.ts';
+import { Negotiation } from './negotiation.ts';
 import type { NetworkHost } from './network-host.ts';
 import { OffloadSettings } from './offload-settings.ts';
 import { ReceiveBuffer } from './receive-buffer.ts';
 import type { ReceiveScaling } from './receive-scaling.ts';
-import { RECEIVE_HEAD_BYTES, Receiver, type ReceiveSettings } from './receiver.ts';
+import { Receiver, type ReceiveSettings } from './receiver.ts';
 import { MAX_CONTROL_BYTES, RndisDevice, type RndisSession } from './rndis-device.ts';
 import { SEND_SECTION_BYTES, SendBuffer } from './send-buffer.ts';
 import { Transmitter } from './transmitter.ts';
 
-/** Newest first. */
-const VERSIONS: readonly number[] = Object.values(NvspVersion).reverse();
-/** What INIT_COMPLETE says of chained memory descriptors, as Hyper-V has it. */
-const MAX_MDL_CHAIN_LENGTH = 34;
-/** Of an adapter whose guest says nothing, and the least that Linux sets. */
-const DEFAULT_MTU = 1500;
-const LEAST_MTU = 68;
 /** Largest receive buffer: what Linux takes for a limit (NETVSC_RECEIVE_BUFFER_SIZE), and a little more. */
 const MAX_RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024;
 const MAX_SEND_BUFFER_BYTES = 16 * 1024 * 1024;
-/** Control messages have to fit a section, too. */
-const LEAST_SECTION_BYTES = 1024;
-/**
- * Section of a guest that takes coalesced segments: these are moved in parts, and each part costs the guest some
- * thousand instructions, more than the memory of a small frame in a large section is worth.
- */
-const COALESCING_SECTION_BYTES = 8192;
-/** Fewer sections than that are not worth it. */
-const LEAST_COALESCING_SECTIONS = 64;
-const SECTION_ALIGNMENT = 64;
 const GENERATION_MASK = 0xf_ffff;
 
 /** Bytes that a message has to have, by type. */
@@ -91,12 +69,10 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
   readonly #receiver: Receiver;
   readonly #transmitter: Transmitter;
   readonly #device: RndisDevice;
+  readonly #negotiation: Negotiation;
   offloads = new OffloadSettings(0, false);
-  mtu = DEFAULT_MTU;
   /** The primary one and those that the guest was granted. */
   channelCount = 1;
-  #version = 0;
-  #capabilities = 0;
   #sendBuffer: SendBuffer | undefined;
   #sendBufferId = 0;
   #generation = 0;
@@ -112,15 +88,19 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
     this.#host = host;
     this.#primary = primary;
     this.#options = options;
-    this.mtu = Math.min(DEFAULT_MTU, host.mtu);
+    this.#negotiation = new Negotiation(host.mtu);
     this.#receiver = new Receiver(host, this);
     this.#transmitter = new Transmitter(host);
     this.#device = new RndisDevice(host, this);
     this.#add(primary);
   }
 
+  get mtu(): number {
+    return this.#negotiation.mtu;
+  }
+
   get maxFrameBytes(): number {
-    return this.mtu + ETHERNET_HEADER_BYTES;
+    return this.#negotiation.maxFrameBytes;
   }
 
   get scaling(): ReceiveScaling {
@@ -272,42 +252,31 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
   }
 
   #initialize(malformed: boolean): Uint8Array {
-    const { minProtocolVersion: min, maxProtocolVersion: max } = NvspInit.read(this.#message);
-    let version = 0;
-    let status: number = NvspStatus.FAIL;
     if (this.#version !== 0) {
       this.#outOfOrder(NvspMessage.INIT);
-    } else if (!malformed) {
-      version = VERSIONS.find((one) => min <= one && one <= max) ?? 0;
-      if (version !== 0) status = NvspStatus.SUCCESS;
-      else status = min > VERSIONS[0] ? NvspStatus.PROTOCOL_TOO_NEW : NvspStatus.PROTOCOL_TOO_OLD;
+      return this.#negotiation.initialize(this.#message, false);
     }
-    if (version !== 0) {
-      this.#version = version;
-      this.offloads = new OffloadSettings(version, false);
-    }
-    return NvspInitComplete.encode({
-      type: NvspMessage.INIT_COMPLETE,
-      negotiatedProtocolVersion: version === 0 ? NVSP_INVALID_PROTOCOL_VERSION : version,
-      maxMdlChainLength: MAX_MDL_CHAIN_LENGTH,
-      status,
-    });
+    const completion = this.#negotiation.initialize(this.#message, !malformed);
+    this.#resetOffloads();
+    return completion;
   }
 
-  /** The MTU and what the guest can do; before the buffers, whose sections depend on it. */
+  /** Before the buffers, whose sections depend on it. */
   #configure(): void {
     if (this.#version < NvspVersion.V2 || this.#receiver.buffer !== undefined) {
       this.#outOfOrder(NvspMessage.SEND_NDIS_CONFIG);
       return;
     }
-    const { mtu, capabilities } = NvspNdisConfig.read(this.#message);
-    this.mtu = Math.max(LEAST_MTU, Math.min(mtu - ETHERNET_HEADER_BYTES, this.#host.mtu));
-    this.#capabilities = capabilities;
-    this.offloads = new OffloadSettings(this.#version, this.#canCoalesce);
+    this.#negotiation.configure(this.#message);
+    this.#resetOffloads();
   }
 
-  get #canCoalesce(): boolean {
-    return this.#version >= NvspVersion.V6_1 && (this.#capabilities & NdisCapability.RSC) !== 0;
+  #resetOffloads(): void {
+    this.offloads = new OffloadSettings(this.#version, this.#negotiation.canCoalesce);
+  }
+
+  get #version(): number {
+    return this.#negotiation.version;
   }
 
   #setReceiveBuffer(malformed: boolean): Uint8Array {
@@ -331,14 +300,12 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
     }
     const { gpadlHandle, id } = NvspBuffer.read(this.#message);
     const gpadl = this.#primary.gpadl(gpadlHandle);
-    const least = Math.max(LEAST_SECTION_BYTES, RECEIVE_HEAD_BYTES + this.maxFrameBytes);
-    let sectionBytes = Math.ceil(least / SECTION_ALIGNMENT) * SECTION_ALIGNMENT;
-    if (gpadl === undefined || gpadl.sizeBytes < sectionBytes || gpadl.sizeBytes > MAX_RECEIVE_BUFFER_BYTES) {
-      this.#host.fault('malformed', { gpadlHandle, sizeBytes: gpadl?.sizeBytes });
+    const sizeBytes = gpadl?.sizeBytes ?? 0;
+    const sectionBytes = this.#negotiation.sectionBytesFor(sizeBytes);
+    if (gpadl === undefined || sizeBytes < sectionBytes || sizeBytes > MAX_RECEIVE_BUFFER_BYTES) {
+      this.#host.fault('malformed', { gpadlHandle, sizeBytes });
       return undefined;
     }
-    const spacious = gpadl.sizeBytes >= COALESCING_SECTION_BYTES * LEAST_COALESCING_SECTIONS;
-    if (this.#canCoalesce && spacious) sectionBytes = Math.max(sectionBytes, COALESCING_SECTION_BYTES);
     this.#generation = (this.#generation + 1) & GENERATION_MASK;
     return new ReceiveBuffer(gpadl, id, sectionBytes, this.#generation);
   }

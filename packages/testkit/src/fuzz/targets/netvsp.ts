@@ -143,6 +143,8 @@ class NetworkCase {
   readonly #received = new Map<number, readonly number[]>();
   #nextTransaction = 1;
   #lastReply: Uint8Array | undefined;
+  /** The guest took its receive buffer back, or gave another: what comes may lie anywhere, and over what it has. */
+  #bufferChanged = false;
 
   constructor(memory: MachineMemory, random: Random) {
     this.#random = random;
@@ -219,6 +221,7 @@ class NetworkCase {
     }
     await this.#guest.close(this.#relid, RING_GPADL);
     this.#received.clear();
+    this.#bufferChanged = false;
     this.#network.waiting.length = 0;
     await this.#open();
     await this.#setUp(NEWEST);
@@ -474,9 +477,11 @@ class NetworkCase {
 
   #send(payload: Uint8Array, completion: boolean, ranges?: readonly GuestRange[]): void {
     const id = this.#nextTransaction++;
-    if (!this.#rings.send(payload, id, completion, ranges) || !completion) return;
+    if (!this.#rings.send(payload, id, completion, ranges)) return;
     // The ring fills a payload up with zeroes.
-    this.#asked.set(id, message.wordOf(Uint8Array.of(...payload.subarray(0, 4), 0, 0, 0, 0), 0));
+    const type = message.wordOf(Uint8Array.of(...payload.subarray(0, 4), 0, 0, 0, 0), 0);
+    if (type === SEND_RECV_BUF || type === REVOKE_RECV_BUF) this.#bufferChanged = true;
+    if (completion) this.#asked.set(id, type);
   }
 
   /** Completes something that was received, or that was not. */
@@ -534,11 +539,12 @@ class NetworkCase {
     for (let i = 0; i < packet.rangeCount; i++) {
       const { offset, sizeBytes } = packet.ranges[i];
       expectAlways(offset + sizeBytes <= RECEIVE_PAGES * PAGE_SIZE, 'a section beyond the receive buffer');
-      for (const taken of [sections, ...this.#received.values()]) {
+      for (const taken of this.#bufferChanged ? [] : [sections, ...this.#received.values()]) {
         expectAlways(!taken.includes(offset), () => `the section at ${offset} was used twice`);
       }
       sections.push(offset);
       const section = ram.slice(offset, offset + sizeBytes);
+      if (this.#bufferChanged) continue;
       const type = message.wordOf(section, 0);
       expectAlways(message.wordOf(section, 1) === sizeBytes, 'a message with another length than its range');
       if (control) {
