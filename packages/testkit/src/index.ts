@@ -3,6 +3,12 @@ export { type ComponentSubject, componentConformance } from './conformance/compo
 export { type DiskSubject, diskConformance } from './conformance/disk.ts';
 export { type EmulatedDeviceSubject, emulatedDeviceConformance } from './conformance/emulated-device.ts';
 export { receive } from './conformance/guest-case.ts';
+export {
+  type NetworkPortServices,
+  type NetworkPortSubject,
+  type NetworkUnderTest,
+  networkPortConformance,
+} from './conformance/network-port.ts';
 export { type VscSubject, vscConformance } from './conformance/vsc.ts';
 export { type VspSubject, vspConformance } from './conformance/vsp.ts';
 export { type FuzzOptions, type FuzzResult, fuzz, replay } from './fuzz/driver.ts';

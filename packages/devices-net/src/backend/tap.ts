@@ -95,7 +95,7 @@ export class Tap implements NetworkConnector, NetworkPort {
   }
 
   send(frame: Frame): void {
-    if (!this.#linkUp) {
+    if (!this.#linkUp || frame.bytes.length < ETHERNET_HEADER_BYTES) {
       this.#dropped.value++;
       return;
     }

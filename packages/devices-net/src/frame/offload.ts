@@ -21,6 +21,7 @@ const layout = new PacketLayout();
 export function finishFrame(frame: Frame): Frame[] {
   const { offload } = frame;
   if (offload === undefined) return [frame];
+  if (frame.bytes.length < ETHERNET_HEADER_BYTES) return [];
   if (offload.segmentPayloadBytes !== undefined) return segment(frame, offload.segmentPayloadBytes);
   const bytes = frame.bytes.slice();
   const view = dataViewOf(bytes);

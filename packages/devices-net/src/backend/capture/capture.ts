@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { type Counter, KenshoError } from '@kensho/core';
-import { tagged } from '../../frame/ethernet.ts';
+import { ETHERNET_HEADER_BYTES, tagged } from '../../frame/ethernet.ts';
 import {
   type NetworkKind,
   type NetworkServices,
@@ -121,7 +121,9 @@ class CaptureFile {
   }
 
   add(frame: Frame, direction: Direction): void {
-    const block = packetBlock(this.#now(), direction, tagged(frame), commentOn(frame.offload));
+    const whole = frame.bytes.length >= ETHERNET_HEADER_BYTES;
+    const bytes = whole ? tagged(frame) : frame.bytes;
+    const block = packetBlock(this.#now(), direction, bytes, commentOn(frame.offload));
     const fits = this.#writtenBytes + this.#pendingBytes + block.length <= this.#maxBytes;
     if (this.#fd === undefined || !fits) {
       this.#dropped.value++;
