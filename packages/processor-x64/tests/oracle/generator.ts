@@ -1,4 +1,5 @@
 // Random instruction sequences over the integer forms that user code may run (Intel SDM 2).
+import { formOf } from './forms.ts';
 import { ARITHMETIC, CODE, DATA, DATA_BYTES, Flag, STACK, STACK_BYTES } from './layout.ts';
 
 export interface OracleCase {
@@ -12,6 +13,8 @@ export interface OracleCase {
   readonly undefinedAtEnd: number;
   readonly undefinedEver: number;
   readonly names: readonly string[];
+  /** The opcode forms of its instructions, as forms.ts names them. */
+  readonly forms: readonly string[];
 }
 
 const { CF, PF, AF, ZF, SF, OF } = Flag;
@@ -56,6 +59,7 @@ export class Generator {
   #bits: 32 | 64 = 64;
   #code: number[] = [];
   #names: string[] = [];
+  #used: string[] = [];
   #undefined = 0;
   #undefinedEver = 0;
   #keepStack = false;
@@ -69,6 +73,7 @@ export class Generator {
     this.#bits = this.#below(4) === 0 ? 32 : 64;
     this.#code = [];
     this.#names = [];
+    this.#used = [];
     this.#undefined = 0;
     this.#undefinedEver = 0;
     this.#keepStack = false;
@@ -93,6 +98,7 @@ export class Generator {
       undefinedAtEnd: this.#undefined,
       undefinedEver: this.#undefinedEver,
       names: this.#names,
+      forms: this.#used,
     };
   }
 
@@ -244,12 +250,15 @@ export class Generator {
       out.splice(at, 4, ...le32(this.#bits === 64 ? target - end : target));
     }
     this.#code.push(...out);
+    this.#used.push(formOf(out, this.#bits));
   }
 
   #plain(bytes: readonly number[], size = 4): void {
     const prefix = size === 2 ? [0x66] : [];
     const rex = size === 8 ? [0x48] : [];
     this.#code.push(...prefix, ...rex, ...bytes);
+    // A prefix alone belongs to what comes next.
+    if (bytes.length > 1 || (bytes[0] & 0xfe) !== 0xf2) this.#used.push(formOf(bytes, this.#bits));
   }
 
   /** Emits an operation whose opcode's bit 0 says that it is not of 8 bits. */
@@ -296,6 +305,7 @@ export class Generator {
         this.#emit(opcode, size, reg, operand, imm, options),
       sized: (opcode, size, reg, operand, imm, lock) => this.#sized(opcode, size, reg, operand, imm, lock),
       plain: (bytes, size) => this.#plain(bytes, size),
+      place: () => CODE + this.#code.length,
       keepStack: () => {
         this.#keepStack = true;
       },
@@ -331,6 +341,8 @@ interface Forms {
     lock?: boolean,
   ): void;
   plain(bytes: readonly number[], size?: number): void;
+  /** The address of what is emitted next. */
+  place(): number;
   /** The stack must have room: what is half done when it has none differs between processors. */
   keepStack(): void;
 }
@@ -346,6 +358,35 @@ const immSize = (size: number): number => Math.min(size, 4);
 
 /** What conditions read, by the upper three bits of their numbers. */
 const CONDITION_READS = [OF, CF, ZF, CF | ZF, SF, PF, SF | OF, ZF | SF | OF];
+
+/** What user code may not do: #GP. */
+const SYSTEM: readonly (readonly number[])[] = [
+  [0xf4],
+  [0xfa],
+  [0xfb],
+  [0xe4, 0x80],
+  [0xe5, 0x80],
+  [0xe6, 0x80],
+  [0xe7, 0x80],
+  [0xec],
+  [0xed],
+  [0xee],
+  [0xef],
+  [0x6c],
+  [0x6d],
+  [0x6e],
+  [0x6f],
+  [0x0f, 0x06],
+  [0x0f, 0x08],
+  [0x0f, 0x09],
+  [0x0f, 0x30],
+  [0x0f, 0x32],
+  [0x0f, 0x35],
+  [0x0f, 0x20, 0xc0],
+  [0x0f, 0x21, 0xc0],
+  [0x0f, 0x22, 0xc0],
+  [0x0f, 0x23, 0xc0],
+];
 
 /** Each form: emits itself and says whether it could. */
 const FORMS: readonly (readonly [string, (this: Forms) => boolean])[] = [
@@ -402,8 +443,107 @@ const FORMS: readonly (readonly [string, (this: Forms) => boolean])[] = [
     'test rm,imm',
     function () {
       const size = this.size();
-      this.sized([0xf6], size, 0, this.source(), this.imm(immSize(size)));
+      // /1 is another way to say it.
+      this.sized([0xf6], size, this.below(2), this.source(), this.imm(immSize(size)));
       return this.effect({ defines: ARITHMETIC, undefines: AF });
+    },
+  ],
+  [
+    'test a,imm',
+    function () {
+      const size = this.size();
+      this.plain([size > 1 ? 0xa9 : 0xa8, ...this.imm(immSize(size))], size);
+      return this.effect({ defines: ARITHMETIC, undefines: AF });
+    },
+  ],
+  [
+    'rm8,imm by 82h',
+    function () {
+      if (this.in64) return false;
+      const operation = this.below(8);
+      if (operation === 2 || operation === 3) if (!this.effect({ reads: CF })) return false;
+      this.emit([0x82], 1, operation, this.target(), this.imm(1), { byteRm: true });
+      const logic = operation === 1 || operation === 4 || operation === 6;
+      return this.effect({ defines: ARITHMETIC, undefines: logic ? AF : 0 });
+    },
+  ],
+  [
+    'enter; leave',
+    function () {
+      this.keepStack();
+      this.plain([0xc8, this.below(64), 0, this.below(2)]);
+      this.plain([0xc9]);
+      return true;
+    },
+  ],
+  [
+    'pushf; popf',
+    function () {
+      this.keepStack();
+      const size = this.below(4) === 0 ? 2 : 4;
+      // What is undefined in the flags would stay in the stack's memory.
+      if (!this.effect({ reads: ARITHMETIC })) return false;
+      this.plain([0x9c], size);
+      this.plain([0x9d], size);
+      return true;
+    },
+  ],
+  ...[0xe0, 0xd0, 0x24, 0x14].map(
+    (modrm) =>
+      [
+        `${modrm & 0x20 ? 'jmp' : 'call'} ${modrm >= 0xc0 ? 'r' : 'm'}`,
+        function (this: Forms) {
+          this.keepStack();
+          const memory = modrm < 0xc0;
+          const branch = memory ? [0xff, modrm, 0x24] : [0xff, modrm];
+          // mov eax, behind the branch; push rax; the branch by EAX or by [rsp]; pops.
+          this.plain([0xb8, ...le32(this.place() + 5 + (memory ? 1 : 0) + branch.length)]);
+          if (memory) this.plain([0x50]);
+          this.plain(branch);
+          if (memory) this.plain([0x58]);
+          if ((modrm & 0x20) === 0) this.plain([0x58]);
+          return true;
+        },
+      ] as const,
+  ),
+  [
+    'ret imm',
+    function () {
+      this.keepStack();
+      // push rax, twice; mov eax, behind; push rax; ret
+      this.plain([0x50]);
+      this.plain([0x50]);
+      this.plain([0xb8, ...le32(this.place() + 5 + 1 + 3)]);
+      this.plain([0x50]);
+      this.plain([0xc2, this.in64 ? 16 : 8, 0]);
+      return true;
+    },
+  ],
+  [
+    'mov rm,seg',
+    function () {
+      const to = this.target();
+      this.emit([0x8c], isMemory(to) ? 2 : this.size(2), this.below(6), to);
+      return true;
+    },
+  ],
+  [
+    'hints',
+    function () {
+      const opcode = [0x18, 0x19, 0x1c, 0x1d, 0x1f][this.below(5)];
+      this.emit([0x0f, opcode], 4, this.below(8), opcode === 0x18 ? this.memory() : this.source());
+      return true;
+    },
+  ],
+  [
+    'of the system',
+    function () {
+      const choice = this.below(SYSTEM.length + 4);
+      if (choice < SYSTEM.length) this.plain(SYSTEM[choice]);
+      // LLDT, LTR, and LGDT and its kind.
+      else if (choice === SYSTEM.length) this.emit([0x0f, 0x00], 4, 2 + this.below(2), this.source());
+      else this.emit([0x0f, 0x01], 4, [2, 3, 6, 7][this.below(4)], this.memory());
+      return true;
     },
   ],
   [
@@ -879,7 +1019,7 @@ const FORMS: readonly (readonly [string, (this: Forms) => boolean])[] = [
       if (backwards) this.plain([0xfd]);
       const repeat = this.below(3);
       if (repeat > 0) this.plain([0xb9, this.below(40), 0, 0, 0]);
-      this.plain(repeat === 0 ? [] : [repeat === 1 ? 0xf3 : 0xf2]);
+      if (repeat > 0) this.plain([repeat === 1 ? 0xf3 : 0xf2]);
       this.plain([opcode | (size > 1 ? 1 : 0)], size);
       if (backwards) this.plain([0xfc]);
       // With a count of zero nothing is compared.
