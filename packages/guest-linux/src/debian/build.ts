@@ -47,7 +47,7 @@ export interface BuildGuestOptions {
 }
 
 /** Changes when the same packages make another guest, of the same scripts. */
-const BUILDER = 2;
+const BUILDER = 3;
 
 /**
  * Builds a guest out of Debian's packages: a kernel, and an initramfs with busybox, modules and packages. It appears

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { type ChosenModule, moduleIndexes } from '../modules/module-set.ts';
 import { FileTree } from './file-tree.ts';
-import { HOTPLUG_SCRIPT, INIT_SCRIPT } from './init-script.ts';
+import { DHCP_SCRIPT, HOTPLUG_SCRIPT, INIT_SCRIPT } from './init-script.ts';
 
 /** What a guest's file system is made of. */
 export interface Composition {
@@ -31,6 +31,7 @@ export function composeTree({ packages, kernelRelease, modules }: Composition): 
   if (!tree.has('usr/bin/sh')) tree.link('usr/bin/sh', 'busybox');
   tree.text('init', INIT_SCRIPT, 0o755);
   tree.text('usr/lib/kensho/hotplug', HOTPLUG_SCRIPT, 0o755);
+  tree.text('etc/udhcpc/default.script', DHCP_SCRIPT, 0o755);
   // What process 1 has for its output before it mounts anything.
   tree.device('dev/console', CONSOLE.mode, CONSOLE.major, CONSOLE.minor);
   const moduleFolder = `usr/lib/modules/${kernelRelease}`;

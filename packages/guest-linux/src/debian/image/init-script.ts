@@ -77,3 +77,22 @@ end poweroff
 export const HOTPLUG_SCRIPT = `#!/usr/bin/busybox sh
 [ "$ACTION" = add ] && [ -n "$MODALIAS" ] && modprobe -b "$MODALIAS"
 `;
+
+/** What `udhcpc` of busybox runs when it has got, or lost, an address. */
+export const DHCP_SCRIPT = `#!/usr/bin/busybox sh
+case $1 in
+deconfig)
+  ip addr flush dev $interface
+  ip link set $interface up
+  ;;
+bound | renew)
+  ip addr flush dev $interface
+  ip addr add $ip/$mask dev $interface
+  for gateway in $router; do
+    ip route replace default via $gateway dev $interface
+    break
+  done
+  for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
+  ;;
+esac
+`;
