@@ -11,7 +11,11 @@ describe('how a guest ends', () => {
     [{ reason: 'reset' }, 10, 'the guest asked for a reset'],
     [{ reason: 'crash', parameters: [1n, 0xabcn], message: undefined }, 12, 'the guest crashed: 0x1 0xabc'],
     [
-      { reason: 'crash', parameters: [0n], message: '[ 1.0] BUG\n[ 2.0] Kernel panic\n' },
+      {
+        reason: 'crash',
+        parameters: [0n],
+        message: '[ 1.0] BUG\n[ 2.0] Kernel panic\n[ 3.0] Kernel Offset: disabled\n',
+      },
       12,
       'the guest crashed: [ 2.0] Kernel panic',
     ],

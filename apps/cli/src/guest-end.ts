@@ -24,10 +24,9 @@ export function explainEnd(end: RunEnd): { readonly line: string | undefined; re
     case 'reset':
       return { line: 'the guest asked for a reset', exitCode: ExitCode.GUEST_RESET };
     case 'crash': {
-      const what = end.message?.trim().split('\n').at(-1) ?? '';
-      const numbers = end.parameters.map((parameter) => `0x${parameter.toString(16)}`).join(' ');
+      const numbers = end.parameters.map((parameter) => `0x${parameter.toString(16)}`);
       return {
-        line: `the guest crashed: ${what === '' ? numbers : what}`,
+        line: `the guest crashed: ${crashReason(end.message, numbers)}`,
         exitCode: ExitCode.GUEST_CRASHED,
       };
     }
@@ -42,6 +41,12 @@ export function explainEnd(end: RunEnd): { readonly line: string | undefined; re
     case 'stopped':
       return { line: 'the guest was ended', exitCode: ExitCode.SIGINT };
   }
+}
+
+/** Why a guest crashed, in one line of its message: the panic's, else the last; or its parameters where it gave none. */
+export function crashReason(message: string | undefined, parameters: readonly string[]): string {
+  const lines = message?.trim().split('\n') ?? [];
+  return lines.findLast((line) => /panic/i.test(line)) ?? (lines.at(-1) || parameters.join(' '));
 }
 
 /** As QEMU's `isa-debug-exit` maps what was written: always odd, and of eight bits. */

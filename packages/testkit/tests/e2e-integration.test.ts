@@ -8,6 +8,7 @@ import {
   KvpAddressFamily,
   KvpPool,
 } from '@kensho/integration-services';
+import type { VmbusClient } from '@kensho/vmbus';
 import { describe, expect, it } from 'vitest';
 import { Random } from '../src/index.ts';
 import { InstalledServices, service, withServices } from './test-utils/integration.ts';
@@ -55,8 +56,33 @@ describe('heartbeat', () => {
         partition.resume();
       },
     });
-    expect(states.slice(-5)).toEqual(['lost-communication', 'ok', 'paused', 'ok', 'no-contact']);
+    expect(states.slice(-4)).toEqual(['lost-communication', 'ok', 'paused', 'ok']);
     expect(run.counters['ic.heartbeat.late']).toBe(1);
+  });
+
+  it('counts a guest as lost that closes its channel and does not come back, as one does that panics', async () => {
+    const states: HeartbeatState[] = [];
+    let again = false;
+    await withServices({
+      vscs: [heartbeatVsc()],
+      ready: ['heartbeat'],
+      *main(kernel) {
+        yield* kernel.sleep(5 * SECOND_NS);
+        yield* (kernel.bus as VmbusClient).unload();
+        while (!again) yield* kernel.sleep(1e8);
+        yield* (kernel.bus as VmbusClient).connect();
+      },
+      async host(_, partition) {
+        const heartbeat = service(partition, 'heartbeat');
+        heartbeat.onChange((state) => states.push(state));
+        await pass(partition, 30 * SECOND_NS);
+        expect(heartbeat.state).toBe('lost-communication');
+        again = true;
+        await pass(partition, 5 * SECOND_NS);
+        expect(heartbeat).toMatchObject({ state: 'ok', missed: 0 });
+      },
+    });
+    expect(states.slice(-2)).toEqual(['lost-communication', 'ok']);
   });
 
   it('takes no other number than the next for a beat', async () => {

@@ -6,6 +6,7 @@ import { type CommandContext, printJson } from '../context.ts';
 import { call } from '../control/client.ts';
 import { POOL_NAMES } from '../control/machine-control.ts';
 import { clearStale, socketNames, socketPath } from '../control/sockets.ts';
+import { crashReason } from '../guest-end.ts';
 import { Progress } from '../progress.ts';
 
 interface JsonFlag {
@@ -301,7 +302,7 @@ function showText(info: MachineInfo): string {
       version ? `${state}, ${version}` : state,
     ]),
     ...info.disks.map(({ name, sizeBytes }): [string, string] => ['disk', `${name}, ${sizeBytes} bytes`]),
-    ['crash', info.crash && printable(info.crash.message ?? info.crash.parameters.join(' '))],
+    ['crash', info.crash && printable(crashReason(info.crash.message, info.crash.parameters))],
   ];
   return lines
     .filter(([, value]) => value !== undefined)

@@ -8,9 +8,10 @@ import { IcStatus } from '../protocol/icmsg.ts';
 /**
  * What the heartbeat says of the guest:
  *
- * - `no-contact`: it does not use the heartbeat, or does not yet
+ * - `no-contact`: it has never answered
  * - `ok`: it answers
- * - `lost-communication`: it answered, and now misses beats
+ * - `lost-communication`: it answered once, and now misses beats: it is wedged, or has closed the channel, as Linux does
+ *   when it panics
  * - `paused`: the partition is paused, so that nothing can be said
  */
 export type HeartbeatState = 'no-contact' | 'ok' | 'lost-communication' | 'paused';
@@ -19,12 +20,13 @@ export type HeartbeatState = 'no-contact' | 'ok' | 'lost-communication' | 'pause
 export interface HeartbeatOptions {
   /** Time between beats. @default 2000, as Hyper-V's */
   readonly periodMs?: number;
-  /** Beats in a row that a guest may miss before it counts as lost. @default 5 */
+  /** Beats in a row that a guest misses before it counts as lost. @default 5 */
   readonly lostAfterMissed?: number;
 }
 
 /**
- * Asks the guest at regular times whether it is alive. A beat is missed where its answer takes as long as the period.
+ * Asks the guest at regular times whether it is alive. A beat is missed where its answer takes as long as the period, or
+ * where there is no channel any more.
  *
  * Counts `ic.heartbeat.missed`, beside what every component counts.
  */
@@ -41,6 +43,7 @@ export class HeartbeatService {
   #sequence = 0n;
   #lastBeatNs: number | undefined;
   #timer: Timer | undefined;
+  #stopped = false;
   #stopListening = () => {};
 
   /** Throws KenshoError INVALID_OPTIONS. */
@@ -52,10 +55,7 @@ export class HeartbeatService {
       throw new KenshoError('INVALID_OPTIONS', 'heartbeat: periodMs and lostAfterMissed are above zero');
     }
     this.#missedCounter = services.counters.counter('ic.heartbeat.missed');
-    this.component = new RootComponent(Component.HEARTBEAT, services, {
-      onReady: () => this.#beat(),
-      onClosed: () => this.#become('no-contact'),
-    });
+    this.component = new RootComponent(Component.HEARTBEAT, services, { onReady: () => this.#beat() });
   }
 
   get state(): HeartbeatState {
@@ -67,7 +67,7 @@ export class HeartbeatService {
     return this.#missed;
   }
 
-  /** The partition's time since the last answer; undefined where there was none since the guest opened the channel. */
+  /** The partition's time since the last answer; undefined where there was none. */
   get sinceLastBeatMs(): number | undefined {
     if (this.#lastBeatNs === undefined) return undefined;
     return (this.#services.timers.clock.nowNs() - this.#lastBeatNs) / 1e6;
@@ -86,19 +86,20 @@ export class HeartbeatService {
 
   async stop(): Promise<void> {
     this.#stopListening();
-    await this.component.stop();
+    this.#stopped = true;
     this.#timer?.cancel();
+    await this.component.stop();
   }
 
   #beat(): void {
     const { clock } = this.#services.timers;
     const atNs = clock.nowNs();
-    const again = () => {
-      if (this.component.state !== 'ready') return;
-      this.#timer?.cancel();
-      const dueNs = Math.max(atNs + this.#periodMs * 1e6, clock.nowNs());
-      this.#timer = this.#services.timers.at(dueNs, () => this.#beat());
-    };
+    const again = () => this.#beatAt(Math.max(atNs + this.#periodMs * 1e6, clock.nowNs()));
+    if (this.component.state !== 'ready') {
+      if (this.#contact !== 'no-contact') this.#miss();
+      again();
+      return;
+    }
     const exchange = () => this.#exchange();
     this.component
       .run(function* () {
@@ -108,7 +109,13 @@ export class HeartbeatService {
           again();
         }
       })
+      // It could not even begin, or the channel was closed meanwhile.
       .catch(again);
+  }
+
+  #beatAt(atNs: number): void {
+    this.#timer?.cancel();
+    if (!this.#stopped) this.#timer = this.#services.timers.at(atNs, () => this.#beat());
   }
 
   *#exchange(): Operation<void> {
@@ -131,17 +138,16 @@ export class HeartbeatService {
     } catch (error) {
       if (!(error instanceof IcError && error.code === 'IC_TIME_OUT')) throw error;
     }
+    this.#miss();
+  }
+
+  #miss(): void {
     this.#missedCounter.value++;
     this.#missed++;
     if (this.#missed >= this.#lostAfterMissed && this.#contact === 'ok') this.#become('lost-communication');
   }
 
-  #become(contact: 'no-contact' | 'ok' | 'lost-communication'): void {
-    if (contact === 'no-contact') {
-      this.#timer?.cancel();
-      this.#missed = 0;
-      this.#lastBeatNs = undefined;
-    }
+  #become(contact: 'ok' | 'lost-communication'): void {
     this.#contact = contact;
     this.#tell();
   }
