@@ -1,4 +1,5 @@
 import { type DebugPoint, HvRegister, registerBits, registerValue, VpExit } from '@kensho/core';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Machine } from './test-utils/machine.ts';
 
@@ -174,6 +175,77 @@ describe('a watchpoint', () => {
     m.engine.debug.setPoints([watch('write', DATA, 4)]);
     m.vp.run(1000);
     expect(m.vp.instructionsRetired).toBe(2);
+  });
+});
+
+/** Instructions that access the memory at RBX, and others that set, use and hide flags. */
+const ACCESSES = new Set(['0103', '8b03', '890b', 'ff03', '3b03', '48890b', '8b4b02']);
+const INSTRUCTIONS = [
+  ...ACCESSES,
+  ...['01c8', '29d0', '4801f0', 'ffc1', 'ffca', '31c6', 'd1e0', '48c1e803', '11c8', '19ca', '00430f'],
+  ...['85c0', '39ca', '0f94c2', '0f42c1', 'f7d8', 'd1d0', '0fb6c8', '48ffc6', '9c', '59', 'f9', '7500'],
+];
+
+describe('whatever the code', () => {
+  const SET = [HvRegister.RAX, HvRegister.RCX, HvRegister.RDX, HvRegister.RSI];
+  const m = machine('');
+  const { debug } = m.engine;
+  let before = 0;
+  const prepare = (code: readonly string[], points: readonly DebugPoint[]) => {
+    m.code(CODE, `${code.join('')}ebfe`);
+    m.write(DATA, new Uint8Array(32));
+    m.write(STACK - 256, new Uint8Array(512));
+    for (const [i, register] of SET.entries()) m.set(register, 0x9e3779b97f4a7c15n * BigInt(i + 1));
+    m.set(HvRegister.RBX, BigInt(DATA));
+    m.set(HvRegister.RSP, BigInt(STACK));
+    m.set(HvRegister.RFLAGS, 2n);
+    m.set(HvRegister.RIP, BigInt(CODE));
+    debug.setPoints(points);
+    before = m.vp.instructionsRetired;
+  };
+  const retired = () => m.vp.instructionsRetired - before;
+  const state = () =>
+    [...SET, HvRegister.RSP, HvRegister.RIP, HvRegister.RFLAGS].map((register) => m.get(register));
+  /** The states before each instruction, and behind the last. */
+  const stepThrough = (code: readonly string[]) => {
+    prepare(code, []);
+    return [
+      state(),
+      ...code.map(() => {
+        debug.setStep(0, true);
+        m.vp.run(1000);
+        return state();
+      }),
+    ];
+  };
+  const programs = fc.array(fc.constantFrom(...INSTRUCTIONS), { minLength: 1, maxLength: 24 });
+
+  it('breakpoints stop where steps come by, with the same registers and flags', () => {
+    fc.assert(
+      fc.property(programs, fc.nat(), (code, pick) => {
+        const states = stepThrough(code);
+        const index = pick % states.length;
+        prepare(code, [{ kind: 'execute', address: states[index][SET.length + 1], sizeBytes: 1 }]);
+        expect(m.vp.run(1000)).toBe(VpExit.DEBUG);
+        expect(state()).toEqual(states[index]);
+        expect(retired()).toBe(index);
+      }),
+    );
+  });
+
+  it('so do watchpoints', () => {
+    fc.assert(
+      fc.property(programs, (code) => {
+        const states = stepThrough(code);
+        prepare(code, [watch('access', DATA, 4)]);
+        const stops: number[] = [];
+        while (m.vp.run(1000) === VpExit.DEBUG) {
+          stops.push(retired());
+          expect(state()).toEqual(states[retired()]);
+        }
+        expect(stops).toEqual(code.flatMap((hex, i) => (ACCESSES.has(hex) ? [i + 1] : [])));
+      }),
+    );
   });
 });
 
