@@ -101,6 +101,15 @@ const MAX_WAITING = 256;
 const OFFER_ORDER = 200;
 const NOTHING = new Uint8Array(0);
 
+/** An operation that has begun. */
+interface Run<T> {
+  readonly steps: Operation<T>;
+  /** In which it did. */
+  readonly session: number;
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
 interface Pending {
   begin(): void;
   fail(error: IcError): void;
@@ -130,6 +139,8 @@ export class RootComponent implements ChannelEndpoint {
   #state: ComponentState = 'closed';
   #framework: IcVersion = { major: 0, minor: 0 };
   #version: IcVersion = { major: 0, minor: 0 };
+  /** Counts the times that the channel was opened. */
+  #session = 0;
   #transactionId = 0;
   /** The request in the guest's hands; `answered` is gone once nobody waits for it any more. */
   #outstanding: { readonly id: number; answered: ((message: IcMessage) => void) | undefined } | undefined;
@@ -201,7 +212,8 @@ export class RootComponent implements ChannelEndpoint {
     const pending: Pending = {
       begin: () => {
         const steps = operation();
-        this.#advance(steps, () => steps.next(), resolve, reject);
+        const run = { steps, session: this.#session, resolve, reject };
+        this.#advance(run, () => steps.next());
       },
       fail: reject,
     };
@@ -213,6 +225,7 @@ export class RootComponent implements ChannelEndpoint {
 
   open(channel: HostChannel): void {
     this.#channel = channel;
+    this.#session++;
     this.#state = 'negotiating';
     const { frameworks, versions } = this.definition;
     this.#framework = frameworks[0];
@@ -238,7 +251,7 @@ export class RootComponent implements ChannelEndpoint {
     this.#state = 'closed';
     this.#outstanding = undefined;
     this.#next = undefined;
-    const error = new IcError('IC_CLOSED', `${this.definition.id}: the guest closed its channel`);
+    const error = this.#closedError();
     this.#failStep?.(error);
     for (const { fail } of this.#waiting.splice(0)) fail(error);
     this.#listener.onClosed?.();
@@ -261,39 +274,40 @@ export class RootComponent implements ChannelEndpoint {
   }
 
   /** Takes an operation to its next step, or to its end. */
-  #advance<T>(
-    steps: Operation<T>,
-    go: () => IteratorResult<Step, T>,
-    resolve: (value: T) => void,
-    reject: (error: unknown) => void,
-  ): void {
-    const again = (next: () => IteratorResult<Step, T>) => this.#advance(steps, next, resolve, reject);
+  #advance<T>(run: Run<T>, go: () => IteratorResult<Step, T>): void {
+    const { steps } = run;
     let result: IteratorResult<Step, T>;
     try {
       result = go();
     } catch (error) {
-      reject(error);
+      run.reject(error);
       this.#ended();
       return;
     }
     if (result.done === true) {
-      resolve(result.value);
+      run.resolve(result.value);
       this.#ended();
       return;
     }
     const step = result.value;
+    const fail = (error: Error) => this.#advance(run, () => steps.throw(error));
     if (step.kind === 'wait') {
-      this.services.work.complete(step.until, (error, value) =>
-        again(() => (error === undefined ? steps.next(value) : steps.throw(error))),
-      );
-      return;
+      this.services.work.complete(step.until, (error, value) => {
+        if (error === undefined) this.#advance(run, () => steps.next(value));
+        else fail(error);
+      });
+    } else if (this.#state !== 'ready' || this.#session !== run.session) {
+      // Also where the guest has opened it anew meanwhile: it knows nothing of what came before.
+      const error = this.#closedError();
+      this.services.work.defer(() => fail(error));
+    } else {
+      const answered = (answer: IcAnswer) => this.#advance(run, () => steps.next(answer));
+      this.#request(step.body, step.timeoutMs, answered, fail);
     }
-    this.#request(
-      step.body,
-      step.timeoutMs,
-      (answer) => again(() => steps.next(answer)),
-      (error) => again(() => steps.throw(error)),
-    );
+  }
+
+  #closedError(): IcError {
+    return new IcError('IC_CLOSED', `${this.definition.id}: the guest closed its channel`);
   }
 
   #ended(): void {
@@ -309,11 +323,6 @@ export class RootComponent implements ChannelEndpoint {
     onError: (error: IcError) => void,
   ): void {
     const { id, messageType } = this.definition;
-    if (this.#state !== 'ready') {
-      const error = new IcError('IC_CLOSED', `${id}: the guest closed its channel`);
-      this.services.work.defer(() => onError(error));
-      return;
-    }
     const settle = () => {
       timer.cancel();
       this.#failStep = undefined;
