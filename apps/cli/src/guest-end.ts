@@ -46,7 +46,7 @@ export function explainEnd(end: RunEnd): { readonly line: string | undefined; re
 /** Why a guest crashed, in one line of its message: the panic's, else the last; or its parameters where it gave none. */
 export function crashReason(message: string | undefined, parameters: readonly string[]): string {
   const lines = message?.trim().split('\n') ?? [];
-  return lines.findLast((line) => /panic/i.test(line)) ?? (lines.at(-1) || parameters.join(' '));
+  return lines.findLast((line) => /Kernel panic|panic:/.test(line)) ?? (lines.at(-1) || parameters.join(' '));
 }
 
 /** As QEMU's `isa-debug-exit` maps what was written: always odd, and of eight bits. */
