@@ -87,39 +87,42 @@ describe('capture', () => {
   });
 
   const hasTshark = spawnSync('tshark', ['--version']).status === 0;
-  it.runIf(hasTshark)('is read by tshark, with nothing malformed', () => {
-    const fields = [
-      'frame.time_epoch',
-      'frame.packet_flags_direction',
-      'vlan.id',
-      'frame.comment',
-      '_ws.malformed',
-    ];
-    const output = execFileSync(
-      'tshark',
-      [
-        '-n',
-        '-r',
-        sample('shark.pcapng'),
-        '-T',
-        'fields',
-        '-E',
-        'separator=|',
-        ...fields.flatMap((f) => ['-e', f]),
-      ],
-      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
-    );
-    const rows = output
-      .trimEnd()
-      .split('\n')
-      .map((line) => line.split('|').slice(1));
-    expect(rows).toEqual([
-      ['0x00000002', '5', '', ''],
-      ['0x00000001', '', '', ''],
-      ['0x00000002', '', 'left to the hardware: to be cut into segments of 9 bytes', ''],
-    ]);
-    expect(output).toMatch(/^1700000000\.000000000\|/);
-  });
+  it.skipIf(!hasTshark)(
+    `is read by tshark, with nothing malformed${hasTshark ? '' : ' (install tshark)'}`,
+    () => {
+      const fields = [
+        'frame.time_epoch',
+        'frame.packet_flags_direction',
+        'vlan.id',
+        'frame.comment',
+        '_ws.malformed',
+      ];
+      const output = execFileSync(
+        'tshark',
+        [
+          '-n',
+          '-r',
+          sample('shark.pcapng'),
+          '-T',
+          'fields',
+          '-E',
+          'separator=|',
+          ...fields.flatMap((f) => ['-e', f]),
+        ],
+        { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+      );
+      const rows = output
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.split('|').slice(1));
+      expect(rows).toEqual([
+        ['0x00000002', '5', '', ''],
+        ['0x00000001', '', '', ''],
+        ['0x00000002', '', 'left to the hardware: to be cut into segments of 9 bytes', ''],
+      ]);
+      expect(output).toMatch(/^1700000000\.000000000\|/);
+    },
+  );
 });
 
 describe('readCapture', () => {
