@@ -37,3 +37,14 @@ export async function readFileFor(
     throw new KenshoError('UNREADABLE_FILE', `cannot read the ${role} ${source}: ${why}`, { cause });
   }
 }
+
+/** What is smaller may share its memory with others, as small buffers of Node.js do. */
+const DISCARD_MIN_BYTES = 2 ** 20;
+
+/**
+ * Gives a large buffer's memory back at once: an unpacked kernel is more than all else that the host has, and a guest
+ * that runs hardly ever makes the garbage collector look. The buffer has no bytes afterwards.
+ */
+export function discard(buffer: ArrayBufferLike): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength >= DISCARD_MIN_BYTES) buffer.transfer(0);
+}

@@ -22,7 +22,7 @@ import { memoryMap } from './boot/memory-map.ts';
 import { bootMultiboot } from './boot/multiboot.ts';
 import type { ProcessorState } from './boot/processor-state.ts';
 import { bootPvh } from './boot/pvh.ts';
-import { readFileFor } from './files.ts';
+import { discard, readFileFor } from './files.ts';
 import { hex } from './format.ts';
 import { type BootProtocol, type Kernel, readKernel } from './image/kernel.ts';
 import { RNG_SEED_BYTES } from './protocol/boot-params.ts';
@@ -67,6 +67,10 @@ const linuxGuest: GuestKind = {
     const name = path.basename(kernelFile.name);
     const machine = machineOf(partition);
     enter(partition, boot(machine, kernel, name, await bootRequest(partition, request)));
+    if ('elf' in kernel) {
+      const given = typeof request.kernel === 'string' ? undefined : kernelFile.bytes.buffer;
+      for (const { bytes } of kernel.elf.segments) if (bytes.buffer !== given) discard(bytes.buffer);
+    }
     const log = partition.resolve(LOGGER);
     log.info(`loaded ${name}`, { boot: kernel.boot });
     for (const { what, gpa, sizeBytes } of machine.plan.claims) {

@@ -4,6 +4,7 @@ import {
   HvRegister,
   type HypercallFrame,
   KenshoError,
+  PAGE_SIZE,
   PageArena,
   type ProcessorEngine,
   type ProcessorOptions,
@@ -31,6 +32,8 @@ export interface X64Options {
 const FAULT = new Error('guest fault');
 
 const CODE_CACHE_BYTES = 32 * 2 ** 20;
+/** PAGE_INFO_SIZE of assembly/tables.ts. */
+const PAGE_INFO_BYTES = 16;
 /** PHYSICAL_BITS of assembly/paging.ts. */
 const PHYSICAL_BITS = 40;
 const CR4_OSXSAVE = 1 << 18;
@@ -39,7 +42,7 @@ const KERNEL_GS_BASE = 0x2b0;
 
 /**
  * The software x86-64 processor of one partition: one WebAssembly instance, in whose memory lie the state of its VPs,
- * the decoded code and the guest's arena. Guest memory can have what the engine leaves of 4 GiB, about 3.8 GiB.
+ * the decoded code and the guest's arena. Guest memory can have what the engine leaves of 4 GiB: all but about 64 MiB.
  */
 export class X64Engine implements ProcessorEngine, VpEngine {
   readonly arena: PageArena;
@@ -116,9 +119,13 @@ export class X64Engine implements ProcessorEngine, VpEngine {
       unknownInstruction: (length) => this.#reportUnknown(length),
     });
     if (exports.configure(pages, options.vpCount, kind.codeCacheBytes ?? CODE_CACHE_BYTES) === 0) {
+      // Its tables lie below the arena; a part of them grows with it.
+      const fixedBytes = (exports.arenaAddress() >>> 0) - pages * PAGE_INFO_BYTES;
+      const most = Math.floor((2 ** 32 - fixedBytes) / (PAGE_SIZE + PAGE_INFO_BYTES)) - options.overlayPages;
       throw new KenshoError(
         'OUT_OF_ENGINE_MEMORY',
-        `no room for a guest of ${Math.ceil(pages / 256)} MiB in the processor's 4 GiB: give it less memory`,
+        `a guest of ${Math.ceil(options.memoryPages / 256)} MiB does not fit: beside its own tables in 4 GiB, ` +
+          `the processor has room for up to ${Math.floor(most / 256)} MiB`,
       );
     }
     this.exports = exports;
