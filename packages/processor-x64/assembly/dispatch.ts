@@ -30,7 +30,7 @@ import { acknowledgeInterrupt, trace } from './host';
 import { fill } from './paging';
 import { raiseGp, raiseUd } from './raise';
 import { dispOf, handlerOf, indexInBlock, offsetOf, RECORD_SIZE, sizeOf } from './record';
-import { baseOf, limitOf, updateMode } from './segments';
+import { baseOf, limitOf } from './segments';
 import {
   BREAKPOINTS,
   ACTIVITY,
@@ -113,7 +113,7 @@ export function next(): u32 {
       store<i32>(COUNTDOWN, load<i32>(COUNTDOWN) + rest);
       store<i64>(LIMIT, load<i64>(LIMIT) + rest);
     }
-    if ((load<u32>(MODE) & MODE_STEP) != 0) updateMode();
+    store<u32>(MODE, load<u32>(MODE) & ~MODE_STEP);
     const shadow = load<u32>(SHADOW);
     const held = shadow == SHADOW_MOV_SS;
     if (load<u32>(STEP_TRAP) != 0) {

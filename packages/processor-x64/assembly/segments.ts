@@ -38,6 +38,7 @@ import {
   MODE_CODE64,
   MODE_FLAT,
   MODE_STACK32,
+  MODE_STEP,
   MODE_USER,
   RIP_MASK,
   SEG_ATTR,
@@ -263,7 +264,8 @@ export function updateMode(): void {
     else if (isFlatData(DS) && isFlatData(ES) && isFlatData(SS)) mode |= MODE_FLAT;
   }
   if (load<u32>(CPL) == 3) mode |= MODE_USER;
-  store<u32>(MODE, mode);
+  // Whatever the instruction changed, it was to be the only one.
+  store<u32>(MODE, mode | (load<u32>(MODE) & MODE_STEP));
   const alignedOnly: u32 =
     load<u32>(CPL) == 3 && (load<u32>(CR0) & CR0_AM) != 0 && (load<u32>(EFLAGS) & AC) != 0 ? 1 : 0;
   if (alignedOnly != load<u32>(ALIGNED_ONLY)) {

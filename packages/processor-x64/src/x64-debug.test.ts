@@ -183,7 +183,23 @@ const ACCESSES = new Set(['0103', '8b03', '890b', 'ff03', '3b03', '48890b', '8b4
 const INSTRUCTIONS = [
   ...ACCESSES,
   ...['01c8', '29d0', '4801f0', 'ffc1', 'ffca', '31c6', 'd1e0', '48c1e803', '11c8', '19ca', '00430f'],
-  ...['85c0', '39ca', '0f94c2', '0f42c1', 'f7d8', 'd1d0', '0fb6c8', '48ffc6', '9c', '59', 'f9', '7500'],
+  ...[
+    '85c0',
+    '39ca',
+    '0f94c2',
+    '0f42c1',
+    'f7d8',
+    'd1d0',
+    '0fb6c8',
+    '48ffc6',
+    '9c',
+    '59',
+    'f9',
+    '7500',
+    '9d',
+    'fa',
+    'fb',
+  ],
 ];
 
 describe('whatever the code', () => {
@@ -229,6 +245,20 @@ describe('whatever the code', () => {
         expect(m.vp.run(1000)).toBe(VpExit.DEBUG);
         expect(state()).toEqual(states[index]);
         expect(retired()).toBe(index);
+      }),
+    );
+  });
+
+  it('a trace has a line for each instruction', () => {
+    fc.assert(
+      fc.property(programs, (code) => {
+        const addresses = stepThrough(code).map((registers) => registers[SET.length + 1]);
+        prepare(code, []);
+        const lines: string[] = [];
+        debug.setTrace({ skip: before, count: code.length, sink: (line) => lines.push(line) });
+        while (retired() < code.length) m.vp.run(code.length);
+        debug.setTrace(undefined);
+        expect(lines.map((line) => BigInt(`0x${line.split(' ')[2]}`))).toEqual(addresses.slice(0, -1));
       }),
     );
   });
