@@ -137,7 +137,13 @@ export class NetworkVsp implements ChannelEndpoint, NetworkAdapter, NetworkHost,
   start(): void {
     this.#port = this.#connector.connect(this);
     this.#offer = this.#bus.offer(
-      { interfaceId: NETWORK_INTERFACE_ID, instanceId: this.#instanceId, dma: this.dma, name: this.id },
+      {
+        interfaceId: NETWORK_INTERFACE_ID,
+        instanceId: this.#instanceId,
+        dma: this.dma,
+        name: this.id,
+        batched: true,
+      },
       this,
     );
   }
