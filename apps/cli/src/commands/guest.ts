@@ -1,9 +1,16 @@
-import { type BuiltGuest, buildGuest, DEFAULT_PACKAGES, listGuests, removeGuest } from '@kensho/guest-linux';
+import {
+  type BuiltGuest,
+  buildGuest,
+  DEFAULT_PACKAGES,
+  type GuestFile,
+  listGuests,
+  removeGuest,
+} from '@kensho/guest-linux';
 import type { Command } from 'commander';
 import pc from 'picocolors';
 import { type CommandContext, printJson } from '../context.ts';
 import { guestsFolder } from '../guests.ts';
-import { parseList } from '../parse.ts';
+import { parseList, parseSize } from '../parse.ts';
 import { Progress } from '../progress.ts';
 
 /** Names with commas between them; none where the text is empty. */
@@ -34,6 +41,11 @@ export function addGuestCommands(program: Command, context: CommandContext): voi
     .option('--packages <names>', 'packages beside busybox', parseNames, DEFAULT_PACKAGES)
     .option('--modules <names>', 'further kernel modules; * in a name stands for anything', parseNames)
     .option('--without-modules <names>', 'leave modules out, with what needs them, as in hv_*', parseNames)
+    .option(
+      '--root-disk <size>',
+      'put the packages on a disk of that size instead of in the initramfs; needs mke2fs',
+      parseSize,
+    )
     .option('--refresh', 'look for newer packages first')
     .option('--json', 'print what was built as JSON')
     .action((flags: BuildFlags) => build(flags, context));
@@ -62,15 +74,17 @@ interface BuildFlags {
   packages: readonly string[];
   modules?: readonly string[];
   withoutModules?: readonly string[];
+  rootDisk?: number;
   refresh?: boolean;
   json?: boolean;
 }
 
-async function build({ json, ...flags }: BuildFlags, context: CommandContext): Promise<void> {
+async function build({ json, rootDisk, ...flags }: BuildFlags, context: CommandContext): Promise<void> {
   const progress = new Progress(2000);
   try {
     const { guest, built } = await buildGuest({
       ...flags,
+      rootDiskBytes: rootDisk,
       folder: guestsFolder(),
       signal: context.signal,
       onProgress: (line) => progress.show(line),
@@ -85,6 +99,7 @@ async function build({ json, ...flags }: BuildFlags, context: CommandContext): P
 
 function guestText({ name, manifest }: BuiltGuest): string {
   const { kernelRelease, packages, modules, files } = manifest;
-  const mib = (files.initrd.sizeBytes / 2 ** 20).toFixed(0);
-  return `${pc.bold(name)}: Linux ${kernelRelease}, ${packages.length} packages, ${modules.length} modules, initrd of ${mib} MiB`;
+  const mib = ({ sizeBytes }: GuestFile) => `${(sizeBytes / 2 ** 20).toFixed(0)} MiB`;
+  const disk = files.rootDisk === undefined ? '' : `, root disk of ${mib(files.rootDisk)}`;
+  return `${pc.bold(name)}: Linux ${kernelRelease}, ${packages.length} packages, ${modules.length} modules, initrd of ${mib(files.initrd)}${disk}`;
 }

@@ -184,7 +184,7 @@ async function run(flags: RunFlags, context: CommandContext): Promise<void> {
 async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport> {
   const stop = new AbortController();
   let partition: HostedPartition | undefined;
-  const guest = guestOf(flags);
+  const { guest, rootDisk } = guestOf(flags);
   const onFailure = (error: Error) => stop.abort(error);
   const serial = serialPort(flags, {
     onCommand: (command) => {
@@ -216,7 +216,7 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
         ],
         guest,
       },
-      disks: flags.disk,
+      disks: [...rootDisk, ...flags.disk],
       plugins: await loadPlugins(flags.plugin),
       timeoutSeconds: flags.timeout,
       signal: AbortSignal.any([stop.signal, context.signal]),
@@ -239,19 +239,27 @@ function debugOf({ gdb, gdbWait, trace, branches }: RunFlags): DebugRequest | un
   return { gdb, gdbWait, trace, branches };
 }
 
-/** The kernel that was given, or that of a guest that was built. */
-function guestOf({ kernel, guest, initrd, cmdline, script }: RunFlags): LinuxGuestOptions {
+/** The kernel that was given; or a guest that was built, and what it writes on its root disk is for this run only. */
+function guestOf({ kernel, guest, initrd, cmdline, script }: RunFlags): {
+  readonly guest: LinuxGuestOptions;
+  readonly rootDisk: readonly DiskRequest[];
+} {
   if (kernel !== undefined) {
     if (script !== undefined)
       throw new UsageError('--script is for guests that were built, not for --kernel');
-    return { kernel, initrd, commandLine: cmdline };
+    return { guest: { kernel, initrd, commandLine: cmdline }, rootDisk: [] };
   }
   const built = findGuest(guestsFolder(), guest);
   const image = initrd ?? built.initrd;
+  const { rootDisk } = built;
   return {
-    kernel: built.kernel,
-    initrd: script === undefined ? image : withScript(fs.readFileSync(image), fs.readFileSync(script)),
-    commandLine: `${GUEST_COMMAND_LINE} ${cmdline}`.trim(),
+    guest: {
+      kernel: built.kernel,
+      initrd: script === undefined ? image : withScript(fs.readFileSync(image), fs.readFileSync(script)),
+      commandLine: `${built.commandLine} ${cmdline}`.trim(),
+    },
+    rootDisk:
+      rootDisk === undefined ? [] : [{ path: rootDisk, format: 'raw', readOnly: false, overlay: true }],
   };
 }
 

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -95,6 +96,18 @@ describe('buildGuest', () => {
     expect(debian.log().at(-1)).toContain('linux-image-cloud-amd64/bookworm-backports busybox-static');
   });
 
+  it('puts packages on a disk, and the shell and modules in the initrd, too', async () => {
+    const { guest } = await build({ rootDiskBytes: 64 * 2 ** 20 });
+    const onDisk = execFileSync('tar', ['-tf', guest.rootDisk ?? ''], { encoding: 'utf8' }).split('\n');
+    const both = ['init', 'usr/bin/busybox', 'usr/bin/init', `usr/${MODULES}/kernel/hv_vmbus.ko`];
+    expect(onDisk).toEqual(expect.arrayContaining([...both, 'usr/bin/fio'].map((name) => `./${name}`)));
+    expect(filesOf(guest.initrd)).toEqual(expect.arrayContaining(both));
+    expect(filesOf(guest.initrd)).not.toContain('usr/bin/fio');
+    expect(guest.commandLine).toMatch(/ root=LABEL=kensho$/);
+    expect(fs.readdirSync(guest.folder).sort()).toEqual(['initrd', 'kernel', 'manifest.json', 'rootDisk']);
+    expect((await build()).guest).not.toHaveProperty('rootDisk');
+  });
+
   it('looks for newer lists where a download fails', async () => {
     debian.scriptApt({ download: 'echo "E: Failed to fetch x  404  Not Found" >&2; exit 100' });
     await expect(build()).rejects.toThrow(/404/);
@@ -102,9 +115,16 @@ describe('buildGuest', () => {
   });
 
   it.each<[string, string, Partial<BuildGuestOptions>, () => void]>([
-    ['NO_APT', 'needs Debian', { commands: { apt: '/nowhere/apt-get', dpkgDeb: 'x' } }, () => {}],
+    [
+      'NO_APT',
+      'needs Debian',
+      { commands: { apt: '/nowhere/apt-get', dpkgDeb: 'x', mke2fs: 'x' } },
+      () => {},
+    ],
     ['NO_DPKG', 'dpkg-deb', {}, () => fs.rmSync(debian.commands.dpkgDeb)],
     ['BAD_PACKAGE', 'No space left', {}, () => failDpkg('tar: x: No space left on device')],
+    ['NO_MKE2FS', 'e2fsprogs', { rootDiskBytes: 2 ** 20 }, () => fs.rmSync(debian.commands.mke2fs)],
+    ['ROOT_DISK_FAILED', '1024k', { rootDiskBytes: 2 ** 20 }, () => failMke2fs()],
     ['NO_MODULE', 'absent_', { modules: ['absent_*'] }, () => {}],
     ['INVALID_OPTION', '-o', { packages: ['-o'] }, () => {}],
     ['INVALID_OPTION', 'fio-', { packages: ['fio-'] }, () => {}],
@@ -141,6 +161,13 @@ describe('buildGuest', () => {
     expect(findGuest(debian.folder, 'amd64')).toEqual(guest);
   });
 });
+
+function failMke2fs(): void {
+  fs.writeFileSync(
+    debian.commands.mke2fs,
+    '#!/bin/sh\necho "mke2fs: Could not allocate block" >&2\nexit 1\n',
+  );
+}
 
 function failDpkg(line: string): void {
   fs.writeFileSync(debian.commands.dpkgDeb, `#!/bin/sh\necho '${line}' >&2\nexit 2\n`);

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { KenshoError } from '@kensho/core';
 import { Apt, type AptRequest, type DebianPackage, sha256Of } from './apt.ts';
 import { runCommand } from './child-process.ts';
-import { BUSYBOX, DEFAULT_MODULES, DEFAULT_PACKAGES, DONE_WITHOUT } from './defaults.ts';
+import { BUSYBOX, BUSYBOX_FILE, DEFAULT_MODULES, DEFAULT_PACKAGES, DONE_WITHOUT } from './defaults.ts';
 import {
   APT_FOLDER,
   type BuiltGuest,
@@ -18,6 +18,7 @@ import { composeTree, findKernel, type KernelFiles } from './image/compose.ts';
 import { cpio } from './image/cpio.ts';
 import type { FileTree } from './image/file-tree.ts';
 import { HOTPLUG_SCRIPT, INIT_SCRIPT } from './image/init-script.ts';
+import { makeRootDisk } from './image/root-disk.ts';
 import { chooseModules, type ModuleChoice } from './modules/module-set.ts';
 
 /** Which guest is wanted. */
@@ -36,6 +37,8 @@ export interface BuildGuestOptions {
   readonly modules?: readonly string[];
   /** Kernel modules that are left out, with all that need them; names or patterns with `*`. */
   readonly withoutModules?: readonly string[];
+  /** Puts the packages on a disk of that size, where there are too many for the guest's memory. @default in the initrd */
+  readonly rootDiskBytes?: number;
   /** Downloads apt's lists anew, so that the newest packages are found. @default only where something is missing */
   readonly refresh?: boolean;
   /** Ends the build and throws its reason; nothing is left of it but what was downloaded. */
@@ -43,7 +46,7 @@ export interface BuildGuestOptions {
   /** Gets what is being done, one line each time. */
   readonly onProgress?: (line: string) => void;
   /** The programs that are run. @default Debian's, wherever PATH has them */
-  readonly commands?: { readonly apt: string; readonly dpkgDeb: string };
+  readonly commands?: { readonly apt: string; readonly dpkgDeb: string; readonly mke2fs: string };
 }
 
 /** Changes when the same packages make another guest, of the same scripts. */
@@ -54,8 +57,8 @@ const BUILDER = 3;
  * under its name once it is whole; one that was made of the same before is left as it is.
  *
  * @returns the guest, and whether it was built just now
- * @throws KenshoError NO_APT, APT_FAILED, NO_PACKAGE, NO_SUITE, BAD_DOWNLOAD, NO_DPKG, BAD_PACKAGE, NO_KERNEL, NO_MODULE, BAD_MODULE,
- * INVALID_OPTION
+ * @throws KenshoError NO_APT, APT_FAILED, NO_PACKAGE, NO_SUITE, BAD_DOWNLOAD, NO_DPKG, BAD_PACKAGE, NO_KERNEL, NO_MODULE,
+ * BAD_MODULE, NO_MKE2FS, ROOT_DISK_FAILED, INVALID_OPTION
  */
 export async function buildGuest(options: BuildGuestOptions): Promise<{ guest: BuiltGuest; built: boolean }> {
   const plan = planOf(options);
@@ -92,6 +95,7 @@ interface Plan {
   readonly suite: string | undefined;
   readonly request: AptRequest;
   readonly modules: ModuleChoice;
+  readonly rootDiskBytes: number | undefined;
 }
 
 function planOf(options: BuildGuestOptions): Plan {
@@ -113,6 +117,7 @@ function planOf(options: BuildGuestOptions): Plan {
     name,
     kernelFlavour,
     suite,
+    rootDiskBytes: options.rootDiskBytes,
     request: { packages: [kernel, BUSYBOX, ...packages], without: DONE_WITHOUT, suite },
     modules: {
       wanted: DEFAULT_MODULES,
@@ -122,15 +127,16 @@ function planOf(options: BuildGuestOptions): Plan {
   };
 }
 
-function keyOf({ modules, kernelFlavour, suite }: Plan, packages: readonly DebianPackage[]): string {
+function keyOf(plan: Plan, packages: readonly DebianPackage[]): string {
   const hashes = packages.map(({ sha256 }) => sha256).sort();
   const inputs = JSON.stringify([
     BUILDER,
     INIT_SCRIPT,
     HOTPLUG_SCRIPT,
-    kernelFlavour,
-    suite,
-    modules,
+    plan.kernelFlavour,
+    plan.suite,
+    plan.modules,
+    plan.rootDiskBytes,
     hashes,
   ]);
   return createHash('sha256').update(inputs).digest('hex');
@@ -193,7 +199,23 @@ async function build({ folder, plan, packages, files, options }: Build): Promise
 
   onProgress?.('writing the initramfs');
   const initrd = path.join(folder, 'initrd');
-  writeArchive(initrd, composeTree({ packages: folders, kernelRelease: kernel.release, modules }));
+  const { release } = kernel;
+  const treeOf = (parts: readonly string[]) =>
+    composeTree({ packages: parts, kernelRelease: release, modules });
+  const { rootDiskBytes } = plan;
+  const shell = folders.filter((each) => fs.existsSync(path.join(each, BUSYBOX_FILE)));
+  writeArchive(initrd, treeOf(rootDiskBytes === undefined ? folders : shell));
+  const rootDisk = path.join(folder, 'rootDisk');
+  if (rootDiskBytes !== undefined) {
+    onProgress?.('writing the root disk');
+    const staging = path.join(folder, 'staging');
+    await makeRootDisk(rootDisk, treeOf(folders), {
+      sizeBytes: rootDiskBytes,
+      staging,
+      signal,
+      command: options.commands?.mke2fs,
+    });
+  }
   fs.copyFileSync(kernel.file, path.join(folder, 'kernel'));
   fs.rmSync(unpacked, { recursive: true });
   signal?.throwIfAborted();
@@ -204,7 +226,11 @@ async function build({ folder, plan, packages, files, options }: Build): Promise
     ...(plan.suite === undefined ? {} : { suite: plan.suite }),
     packages: packages.map(({ name, version, sha256 }) => ({ name, version, sha256 })),
     modules: modules.map(({ name }) => name),
-    files: { kernel: describe(path.join(folder, 'kernel')), initrd: describe(initrd) },
+    files: {
+      kernel: describe(path.join(folder, 'kernel')),
+      initrd: describe(initrd),
+      ...(rootDiskBytes === undefined ? {} : { rootDisk: describe(rootDisk) }),
+    },
   };
   writeManifest(folder, manifest);
 }

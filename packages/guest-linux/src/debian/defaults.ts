@@ -1,5 +1,7 @@
 /** The shell, and all of a system that is in no package of its own. */
 export const BUSYBOX = 'busybox-static';
+/** In that package. */
+export const BUSYBOX_FILE = 'bin/busybox';
 
 /** fio, to measure disks with, and the daemons of the integration services. */
 export const DEFAULT_PACKAGES: readonly string[] = ['fio', 'hyperv-daemons'];

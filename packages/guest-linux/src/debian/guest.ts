@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { KenshoError } from '@kensho/core';
 import { cpio } from './image/cpio.ts';
+import { ROOT_DISK_LABEL } from './image/root-disk.ts';
 
 /** What a guest was made of; beside its files as `manifest.json`. */
 export interface GuestManifest {
@@ -17,6 +18,8 @@ export interface GuestManifest {
   readonly files: {
     readonly kernel: GuestFile;
     readonly initrd: GuestFile;
+    /** Where the packages are on a disk instead of in the initrd. */
+    readonly rootDisk?: GuestFile;
   };
 }
 
@@ -34,6 +37,10 @@ export interface BuiltGuest {
   readonly kernel: string;
   /** A path. */
   readonly initrd: string;
+  /** A path, of a raw disk image, where the packages are on a disk. */
+  readonly rootDisk?: string;
+  /** The kernel's command line with which it boots, its console on the first serial port. */
+  readonly commandLine: string;
   readonly manifest: GuestManifest;
 }
 
@@ -43,7 +50,7 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._+-]*$/;
 /** The folder beside the guests' that has apt's files. */
 export const APT_FOLDER = 'apt';
 
-/** The kernel's command line with which a guest that was built has its console on the first serial port. */
+/** The kernel's command line with which a guest without a root disk boots, its console on the first serial port. */
 export const GUEST_COMMAND_LINE = 'console=ttyS0 panic=-1';
 
 /** Throws KenshoError INVALID_OPTION for a name that a guest cannot have. */
@@ -90,17 +97,21 @@ export function readGuest(folder: string, name: string): BuiltGuest | undefined 
   const own = path.join(folder, name);
   try {
     const manifest: GuestManifest = JSON.parse(fs.readFileSync(path.join(own, MANIFEST), 'utf8'));
-    const guest = {
+    const { rootDisk } = manifest.files;
+    const whole = Object.entries(manifest.files).every(
+      ([file, { sizeBytes }]) => fs.statSync(path.join(own, file)).size === sizeBytes,
+    );
+    if (!whole) return undefined;
+    return {
       name,
       folder: own,
       kernel: path.join(own, 'kernel'),
       initrd: path.join(own, 'initrd'),
+      ...(rootDisk === undefined ? {} : { rootDisk: path.join(own, 'rootDisk') }),
+      commandLine:
+        rootDisk === undefined ? GUEST_COMMAND_LINE : `${GUEST_COMMAND_LINE} root=LABEL=${ROOT_DISK_LABEL}`,
       manifest,
     };
-    const whole =
-      fs.statSync(guest.kernel).size === manifest.files.kernel.sizeBytes &&
-      fs.statSync(guest.initrd).size === manifest.files.initrd.sizeBytes;
-    return whole ? guest : undefined;
   } catch {
     return undefined;
   }

@@ -15,7 +15,11 @@ export class FakeDebian {
   readonly root = fs.mkdtempSync(path.join(os.tmpdir(), 'kensho-debian-test-'));
   /** Where guests are to be built. */
   readonly folder = path.join(this.root, 'guests');
-  readonly commands = { apt: path.join(this.root, 'apt-get'), dpkgDeb: path.join(this.root, 'dpkg-deb') };
+  readonly commands = {
+    apt: path.join(this.root, 'apt-get'),
+    dpkgDeb: path.join(this.root, 'dpkg-deb'),
+    mke2fs: path.join(this.root, 'mke2fs'),
+  };
   readonly #archive = path.join(this.root, 'archive');
   readonly #uris = path.join(this.root, 'uris');
 
@@ -24,6 +28,8 @@ export class FakeDebian {
     fs.writeFileSync(this.#uris, 'Reading package lists...\n');
     this.scriptApt({});
     this.#script(this.commands.dpkgDeb, 'mkdir "$3" && tar -xf "$2" -C "$3"');
+    // A "file system" is a tar file, too: -d STAGING FILE SIZE come last.
+    this.#script(this.commands.mke2fs, 'while [ $# -gt 4 ]; do shift; done; tar -cf "$3" -C "$2" .');
   }
 
   /** Where the fake apt downloads to. */

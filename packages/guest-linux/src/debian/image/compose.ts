@@ -30,6 +30,7 @@ export function composeTree({ packages, kernelRelease, modules }: Composition): 
   for (const folder of packages) tree.addFolder(folder, (name) => LEFT_OUT.has(name));
   if (!tree.has('usr/bin/sh')) tree.link('usr/bin/sh', 'busybox');
   tree.text('init', INIT_SCRIPT, 0o755);
+  if (!tree.has('sbin/init')) tree.link('sbin/init', '/init');
   tree.text('usr/lib/kensho/hotplug', HOTPLUG_SCRIPT, 0o755);
   tree.text('etc/udhcpc/default.script', DHCP_SCRIPT, 0o755);
   // What process 1 has for its output before it mounts anything.

@@ -9,14 +9,17 @@ export PATH=/usr/bin HOME=/root TERM=linux LANG=C.UTF-8
 # Applets of busybox, but for what packages bring themselves.
 /usr/bin/busybox --install -s /usr/bin 2>/dev/null
 
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs devtmpfs /dev
-mkdir -p /dev/pts /dev/shm
-mount -t devpts devpts /dev/pts
-mount -t tmpfs tmpfs /dev/shm
-mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /tmp
+# On a root disk they are there already.
+if [ ! -e /proc/mounts ]; then
+  mount -t proc proc /proc
+  mount -t sysfs sysfs /sys
+  mount -t devtmpfs devtmpfs /dev
+  mkdir -p /dev/pts /dev/shm
+  mount -t devpts devpts /dev/pts
+  mount -t tmpfs tmpfs /dev/shm
+  mount -t tmpfs tmpfs /run
+  mount -t tmpfs tmpfs /tmp
+fi
 hostname kensho
 ip link set lo up
 
@@ -32,6 +35,26 @@ while :; do
   modprobe -a -b $aliases 2>/dev/null
   unset IFS
 done
+
+root=
+for word in $(cat /proc/cmdline); do
+  case $word in root=*) root=$(echo "$word" | cut -d = -f 2-) ;; esac
+done
+if [ -n "$root" ] && ! grep -q '^[^ ]* / ext4' /proc/mounts; then
+  # LABEL=, UUID= or a device, which takes a moment to appear.
+  tries=0
+  until device=$(findfs "$root" 2>/dev/null) && [ -b "$device" ] || [ $tries = 300 ]; do
+    tries=$((tries + 1))
+    sleep 0.1
+  done
+  if mount "$device" /mnt; then
+    [ -d /kensho ] && mkdir -p /mnt/kensho && cp -a /kensho/. /mnt/kensho
+    for each in proc sys dev run tmp; do mount --move /$each /mnt/$each; done
+    exec switch_root /mnt /sbin/init
+  fi
+  echo "kensho: no root file system on $root"
+fi
+
 # From now on they may come and go.
 uevent /usr/lib/kensho/hotplug >/dev/null 2>&1 &
 
