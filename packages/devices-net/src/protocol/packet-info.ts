@@ -11,11 +11,9 @@ export const PacketInfo = {
   LARGE_SEND: 2,
   IEEE_8021Q: 6,
   HASH_VALUE: 8,
-  /** One of RNDIS's own: {@link INTERNAL_INFO} and 1. */
+  /** Number 1 of RNDIS's own types, which have the top bit. */
   PACKET_ID: 0x8000_0001,
 } as const;
-/** Bit of a record's type: RNDIS's own numbers. */
-export const INTERNAL_INFO = 0x8000_0000;
 
 /** Size, type and data offset. */
 export const PACKET_INFO_HEADER_BYTES = 12;
