@@ -120,6 +120,7 @@ describe('breakpoints', () => {
     for (let i = 0; i < 64; i++) expect(await gdb.ask(`Z2,${(0x3000 + i).toString(16)},1`)).toBe('OK');
     expect(await gdb.ask('Z2,4000,1')).toBe('E16');
     expect(await gdb.ask('Z0,,1')).toBe('E16');
+    expect(await gdb.ask('Z2,2000,0')).toBe('E16');
   });
 });
 

@@ -354,7 +354,8 @@ export class GdbSession {
     if (type === undefined || kind === undefined) return UNKNOWN;
     const address = parseAddress(addressText ?? '');
     const size = parseHex(sizeText);
-    if (address === undefined || size === undefined) return ERROR_INVALID;
+    const empty = size === 0 && kind !== 'execute';
+    if (address === undefined || size === undefined || empty) return ERROR_INVALID;
     // For `execute` the size is a kind of breakpoint, of which there is one.
     const point: Point = { type, kind, address, sizeBytes: kind === 'execute' ? 1 : size };
     const others = this.#points.filter(
