@@ -29,6 +29,7 @@ import {
   vlanTagOf,
 } from '../protocol/packet-info.ts';
 import { RNDIS_HEADER_BYTES, RNDIS_PACKET_BYTES, RndisMessage, RndisPacket } from '../protocol/rndis.ts';
+import { FrameMemory } from './frame-memory.ts';
 import { GuestBytes } from './guest-bytes.ts';
 import type { NetworkFault, NetworkHost } from './network-host.ts';
 import type { SendBuffer } from './send-buffer.ts';
@@ -57,6 +58,7 @@ const IPV6_BYTES = 40;
 export class Transmitter {
   readonly #host: NetworkHost;
   readonly #message = new GuestBytes();
+  readonly #memory = new FrameMemory();
   readonly #head = new Uint8Array(RNDIS_PACKET_BYTES + MAX_PACKET_INFO_BYTES);
   readonly #headData = new DataView(this.#head.buffer);
   readonly #rndis = RndisPacket.view().bind(this.#headData, 0);
@@ -160,7 +162,7 @@ export class Transmitter {
       return this.#fail('malformed', { perPacketInfoLength });
     const limit = info.largeSend === undefined ? maxFrameBytes + VLAN_TAG_BYTES : LARGE_SEND_FRAME_BYTES;
     if (dataLength < ETHERNET_HEADER_BYTES || dataLength > limit) return this.#fail('frame', { dataLength });
-    const copy = new Uint8Array(dataLength);
+    const copy = this.#memory.take(dataLength);
     message.copyTo(copy, at + dataStart, dataLength);
     return this.#complete(copy, maxFrameBytes);
   }
