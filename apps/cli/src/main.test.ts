@@ -54,6 +54,8 @@ describe.concurrent('bad input', { timeout: 60_000 }, () => {
     [['disk', 'convert', 'absent.vhd', 'b.vhdx'], 1, /absent\.vhd/],
     [['fuzz', 'nothing'], 2, /no fuzz target 'nothing': there are .*hypercall/],
     [['fuzz'], 2, /name a target/],
+    [['run', '--nic', 'nat,vlan=3'], 2, /A VLAN is one of a switch/],
+    [['run', '--forward', '22'], 2, /as in 2222:22/],
   ])('kensho %j ends with %i and one line', async (args, code, line) => {
     const ending = await kensho(...args);
     expect(ending.stderr).toMatch(line);

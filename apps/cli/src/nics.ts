@@ -32,8 +32,7 @@ export interface NicRequest {
 }
 
 /** How `--nic` is written, in one line. */
-export const NIC_SYNTAX =
-  'switch=NAME|nat|tap:IF|replay:FILE|none[,mac=..][,bus=vmbus|tulip][,vlan=ID][,capture=FILE][,loss=RATE][,delay=MS]..';
+export const NIC_SYNTAX = 'switch=NAME|nat|tap:IF|replay:FILE|none[,OPTION=VALUE]..';
 
 /** How `--forward` is written. */
 export const FORWARD_SYNTAX = '[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT';

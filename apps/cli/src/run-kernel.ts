@@ -8,6 +8,7 @@ import {
   RealClock,
   VirtualClock,
 } from '@kensho/core';
+import { netPlugin } from '@kensho/devices-net';
 import { DISK_FORMATS } from '@kensho/devices-storage';
 import { integrationDevices, integrationServicesPlugin } from '@kensho/integration-services';
 import { MACHINE_PLUGINS, type MachineOptions, machineConfig } from '@kensho/machine';
@@ -80,7 +81,7 @@ export async function runKernel({
   logger,
 }: KernelRun): Promise<RunReport> {
   const host = await createHost({
-    plugins: [...MACHINE_PLUGINS, integrationServicesPlugin, kernelTestPlugin, ...plugins.plugins],
+    plugins: [...MACHINE_PLUGINS, netPlugin, integrationServicesPlugin, kernelTestPlugin, ...plugins.plugins],
     logger,
   });
   let media: OpenDisks | undefined;

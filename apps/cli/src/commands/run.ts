@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import { POWER_MANAGEMENT } from '@kensho/chipset';
 import { createLogger, type HostedPartition, type LogSink } from '@kensho/core';
+import type { PortForward } from '@kensho/devices-net';
 import { findGuest, GUEST_COMMAND_LINE, type LinuxGuestOptions, withScript } from '@kensho/guest-linux';
 import { type Command, Option } from 'commander';
 import { ESCAPE_KEY_HELP } from '../console/escape-keys.ts';
@@ -18,6 +19,7 @@ import { DISK_SYNTAX, type DiskRequest, parseDisk } from '../disks.ts';
 import { UsageError } from '../exit.ts';
 import { explainEnd } from '../guest-end.ts';
 import { guestsFolder } from '../guests.ts';
+import { FORWARD_SYNTAX, NIC_SYNTAX, type NicRequest, nicDevices, parseForward, parseNic } from '../nics.ts';
 import { parseCount, parsePort, parseSeconds, parseSize } from '../parse.ts';
 import { loadPlugins } from '../plugins.ts';
 import { Ended, type RunReport, runKernel } from '../run-kernel.ts';
@@ -34,6 +36,8 @@ interface RunFlags {
   cmdline: string;
   script?: string;
   disk: readonly DiskRequest[];
+  nic: readonly NicRequest[];
+  forward: readonly PortForward[];
   plugin: readonly string[];
   memory: number;
   vps: number;
@@ -83,6 +87,19 @@ export function addRunCommand(program: Command, context: CommandContext): void {
     .addOption(
       new Option('--disk <disk>', `a disk or, from an ISO image, a DVD; ${DISK_SYNTAX}; may be repeated`)
         .argParser((text, disks: readonly DiskRequest[]) => [...disks, parseDisk(text)])
+        .default([], 'none'),
+    )
+    .addOption(
+      new Option('--nic <nic>', `a network adapter; ${NIC_SYNTAX}; may be repeated`)
+        .argParser((text, nics: readonly NicRequest[]) => [...nics, parseNic(text)])
+        .default([], 'none'),
+    )
+    .addOption(
+      new Option(
+        '--forward <port>',
+        `a port of this machine's that leads to the guest; ${FORWARD_SYNTAX}; may be repeated`,
+      )
+        .argParser((text, forwards: readonly PortForward[]) => [...forwards, parseForward(text)])
         .default([], 'none'),
     )
     .addOption(
@@ -156,6 +173,16 @@ export function addRunCommand(program: Command, context: CommandContext): void {
         '  ro         the guest may not write to it',
         '  overlay    the image stays as it is: what the guest writes is gone after the run',
         '',
+        'Of a network adapter:',
+        '  switch=NAME         a port of a virtual switch',
+        '  nat                 a network of its own with DHCP and DNS, and a way out by TCP and UDP; nobody needs to be root',
+        '  tap:IF              an interface of this machine’s (Linux, by socat), which is made where root asks for it',
+        '  replay:FILE, none   what a capture holds; nothing',
+        '  mac=, bus=, vlan=   its address; vmbus (default) or tulip (default with --no-integration); of a switch',
+        '  capture=FILE        its frames as pcapng',
+        '  loss=, duplicate=, reorder=   how often that happens to a frame, from 0 to 1; seed= for another sequence',
+        '  delay=, jitter=, rate=        milliseconds, and bits a second, as in 10M',
+        '',
         'On a terminal:',
         ...ESCAPE_KEY_HELP.map((line) => `  ${line}`),
         '',
@@ -213,6 +240,11 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
           ...(serial2 === undefined
             ? []
             : [{ kind: 'uart', id: 'com2', options: { com: 2, backend: serial2.console } }]),
+          ...nicDevices(flags.nic, {
+            integration: flags.integration,
+            forwards: flags.forward,
+            epochMs: flags.clock === 'virtual' ? 0 : Date.now(),
+          }),
         ],
         guest,
       },
