@@ -13,17 +13,22 @@ const folderOf = () => path.join(debian.folder, 'apt');
 const client = (
   options: { command?: string; signal?: AbortSignal; onProgress?: (line: string) => void } = {},
 ) => new Apt({ folder: folderOf(), command: debian.commands.apt, ...options });
-const read = (name: string) => fs.readFileSync(path.join(folderOf(), name), 'utf8');
+/** A file of the only request's. */
+function read(name: string): string {
+  const [request] = fs.readdirSync(path.join(folderOf(), 'requests'));
+  return fs.readFileSync(path.join(folderOf(), 'requests', request, name), 'utf8');
+}
 const failing = (line: string) => `echo '${line}' >&2; exit 100`;
 
 describe('Apt', () => {
   it('has apt keep all of its files below its folder', async () => {
     debian.addPackage('fio', '3.33-3', { 'usr/bin/fio': 'fio' });
     await client().resolve(REQUEST);
-    expect(read('main.conf')).toBe(`Dir::Etc::main "${folderOf()}/apt.conf";\n`);
+    expect(read('machine.conf')).toMatch(
+      /^Dir::Etc::main "(?<folder>.*)\/requests\/[0-9a-f]+\/apt\.conf";\n$/,
+    );
     expect(read('apt.conf')).toContain(`Dir::State "${folderOf()}/state";\n`);
     expect(read('apt.conf')).toContain(`Dir::Cache "${folderOf()}/cache";\n`);
-    expect(read('apt.conf')).not.toContain('sourcelist');
     expect(debian.log()).toEqual(['update', 'install --print-uris --yes linux-image-amd64 kmod']);
   });
 
@@ -131,10 +136,22 @@ describe('Apt', () => {
     debian.scriptApt({ targets: 'Packages\\thttp://archive/debian/\\tbookworm\\tmain\\n' });
     await client().resolve({ ...REQUEST, suite: 'bookworm-backports' });
     expect(read('sources.list')).toMatch(/^deb \[.*\] http:\/\/archive\/debian\/ bookworm-backports main$/m);
-    expect(read('apt.conf')).toContain(`Dir::Etc::sourcelist "${folderOf()}/sources.list";\n`);
+    expect(read('suite.conf')).toMatch(/^Dir::Etc::sourcelist ".*\/sources\.list";$/m);
     await client().resolve(REQUEST);
-    expect(fs.existsSync(path.join(folderOf(), 'sources.list'))).toBe(false);
     expect(debian.log().filter((line) => line === 'update')).toHaveLength(2);
+  });
+
+  it('keeps requests apart that are made at a time', async () => {
+    const other = { ...REQUEST, without: ['media-types'] };
+    await Promise.all([client().resolve(REQUEST), client().resolve(other)]);
+    const requests = path.join(folderOf(), 'requests');
+    const left = fs
+      .readdirSync(requests)
+      .map((name) => fs.readFileSync(path.join(requests, name, 'status'), 'utf8'));
+    expect(left.map((text) => /Package: (?<name>.*)/.exec(text)?.groups?.name).sort()).toEqual([
+      'media-types',
+      'udev',
+    ]);
   });
 });
 

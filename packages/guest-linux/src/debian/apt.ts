@@ -47,6 +47,8 @@ export class Apt {
   readonly #folder: string;
   readonly #command: string;
   readonly #options: AptOptions;
+  /** By the folder of each request. */
+  readonly #configurations = new Map<string, string>();
   /** What apt complained of when it downloaded lists, and went on. */
   #warning: string | undefined;
 
@@ -61,8 +63,7 @@ export class Apt {
    * where there are none yet. Throws KenshoError NO_APT, APT_FAILED, NO_PACKAGE, NO_SUITE.
    */
   async resolve(request: AptRequest): Promise<readonly DebianPackage[]> {
-    await this.#prepare(request);
-    if (!fs.existsSync(this.#stamp(request))) await this.refresh(request);
+    if (!fs.existsSync(this.#stamp(request.suite))) await this.refresh(request);
     try {
       return await this.#resolve(request);
     } catch (error) {
@@ -80,10 +81,7 @@ export class Apt {
 
   /** Downloads the lists of packages. Throws KenshoError NO_APT, APT_FAILED. */
   async refresh(request: AptRequest): Promise<void> {
-    await this.#prepare(request);
-    const { stderr } = await this.#run('package lists', ['update']);
-    this.#warning = /^W: (?<what>Failed to fetch.+)$/m.exec(stderr)?.groups?.what;
-    fs.writeFileSync(this.#stamp(request), '');
+    await this.#update(await this.#configure(request), request.suite);
   }
 
   /**
@@ -100,68 +98,90 @@ export class Apt {
     // Apt takes a file for whole that has the right size.
     for (const { file } of missing())
       fs.rmSync(path.join(this.#folder, 'cache/archives', file), { force: true });
-    await this.#run('packages', ['install', '--download-only', '--yes', ...request.packages]);
+    await this.#run(request, 'packages', ['install', '--download-only', '--yes', ...request.packages]);
     const [bad] = missing();
     if (bad !== undefined)
       throw new KenshoError('BAD_DOWNLOAD', `apt did not download ${bad.file} as announced: try --refresh`);
     return paths;
   }
 
-  async #resolve({ packages }: AptRequest): Promise<readonly DebianPackage[]> {
+  async #update(configuration: string, suite: string | undefined): Promise<void> {
+    const { stderr } = await this.#start(configuration, 'package lists', ['update']);
+    this.#warning = /^W: (?<what>Failed to fetch.+)$/m.exec(stderr)?.groups?.what;
+    fs.writeFileSync(this.#stamp(suite), '');
+  }
+
+  async #resolve(request: AptRequest): Promise<readonly DebianPackage[]> {
     const nothing = path.join(this.#folder, 'nothing');
-    const { stdout } = await this.#run('dependencies', [
+    const { stdout } = await this.#run(request, 'dependencies', [
       'install',
       '--print-uris',
       '--yes',
       // What has been downloaded is not listed: with an empty folder, everything is.
       '-o',
       `Dir::Cache::archives=${nothing}`,
-      ...packages,
+      ...request.packages,
     ]);
     return parseUris(stdout);
   }
 
   /** Which lists have been downloaded is known by a file for each suite. */
-  #stamp({ suite }: AptRequest): string {
+  #stamp(suite: string | undefined): string {
     return path.join(this.#folder, `lists-of-${suite ?? 'machine'}`);
   }
 
-  async #prepare(request: AptRequest): Promise<void> {
+  /**
+   * Writes apt's configuration for a request. It has a folder of its own, so that two builds do not get in each other's
+   * way; lists and downloads are for all.
+   *
+   * @returns the path of what apt reads first
+   */
+  async #configure(request: AptRequest): Promise<string> {
     for (const folder of ['state/lists/partial', 'cache/archives/partial', 'nothing/partial']) {
       fs.mkdirSync(path.join(this.#folder, folder), { recursive: true });
     }
-    this.#write('status', statusOf(request));
-    this.#write('main.conf', `Dir::Etc::main "${this.#folder}/apt.conf";\n`);
-    const sources = path.join(this.#folder, 'sources.list');
-    fs.rmSync(sources, { force: true });
-    this.#write('apt.conf', configuration(this.#folder, false));
-    if (request.suite === undefined) return;
-    const line = suiteSource(await this.#indexTargets(), request.suite);
-    if (line === undefined) return;
-    const machines = fs.existsSync('/etc/apt/sources.list')
-      ? fs.readFileSync('/etc/apt/sources.list', 'utf8')
-      : '';
-    this.#write('sources.list', `${machines}\n${line}\n`);
-    this.#write('apt.conf', configuration(this.#folder, true));
+    const id = createHash('sha256').update(JSON.stringify(request)).digest('hex').slice(0, 16);
+    const own = path.join(this.#folder, 'requests', id);
+    const known = this.#configurations.get(own);
+    if (known !== undefined) return known;
+    fs.mkdirSync(own, { recursive: true });
+    const write = (name: string, text: string) => {
+      const file = path.join(own, name);
+      fs.writeFileSync(file, text);
+      return file;
+    };
+    write('status', statusOf(request));
+    const main = `Dir::Etc::main "${write('apt.conf', configuration(this.#folder, own))}";\n`;
+    let first = write('machine.conf', main);
+    if (request.suite !== undefined) {
+      // Apt says of sources only what it has lists of.
+      if (!fs.existsSync(this.#stamp(undefined))) await this.#update(first, undefined);
+      const format = '$(CREATED_BY)\t$(REPO_URI)\t$(RELEASE)\t$(COMPONENT)';
+      const { stdout } = await this.#start(first, 'sources', ['indextargets', '--format', format]);
+      const line = suiteSource(stdout, request.suite);
+      if (line !== undefined) {
+        const machines = '/etc/apt/sources.list';
+        const text = fs.existsSync(machines) ? fs.readFileSync(machines, 'utf8') : '';
+        const sources = write('sources.list', `${text}\n${line}\n`);
+        first = write('suite.conf', `${main}Dir::Etc::sourcelist "${sources}";\n`);
+      }
+    }
+    this.#configurations.set(own, first);
+    return first;
   }
 
-  async #indexTargets(): Promise<string> {
-    const format = '$(CREATED_BY)\t$(REPO_URI)\t$(RELEASE)\t$(COMPONENT)';
-    return (await this.#run('sources', ['indextargets', '--format', format])).stdout;
+  async #run(request: AptRequest, what: string, args: readonly string[]): Promise<CommandEnd> {
+    return await this.#start(await this.#configure(request), what, args);
   }
 
-  #write(name: string, text: string): void {
-    fs.writeFileSync(path.join(this.#folder, name), text);
-  }
-
-  async #run(what: string, args: readonly string[]): Promise<CommandEnd> {
+  async #start(configuration: string, what: string, args: readonly string[]): Promise<CommandEnd> {
     const { signal, onProgress } = this.#options;
     onProgress?.(`apt: ${what}`);
     let end: CommandEnd;
     try {
       end = await runCommand(this.#command, ['-o', 'APT::Status-Fd=3', ...args], {
         signal,
-        environment: { APT_CONFIG: path.join(this.#folder, 'main.conf'), LC_ALL: 'C.UTF-8' },
+        environment: { APT_CONFIG: configuration, LC_ALL: 'C.UTF-8' },
         onStatus: (line) => {
           const progress = progressOf(line);
           if (progress !== undefined) onProgress?.(`apt: ${what}: ${progress}`);
@@ -184,19 +204,18 @@ export class Apt {
  * Read after the machine's own configuration, of which it changes where files are kept and what is done at the end:
  * an image of a container may have apt delete downloads.
  */
-function configuration(folder: string, ownSources: boolean): string {
+function configuration(folder: string, own: string): string {
   const lines = [
     ...(fs.existsSync('/etc/apt/apt.conf') ? ['#include "/etc/apt/apt.conf";'] : []),
     '#clear APT::Update::Pre-Invoke;',
     '#clear APT::Update::Post-Invoke;',
     '#clear APT::Update::Post-Invoke-Success;',
     `Dir::State "${folder}/state";`,
-    `Dir::State::status "${folder}/status";`,
+    `Dir::State::status "${own}/status";`,
     `Dir::Cache "${folder}/cache";`,
     'Dir::Cache::archives "archives/";',
     'Dir::Cache::pkgcache "pkgcache.bin";',
     'Dir::Cache::srcpkgcache "srcpkgcache.bin";',
-    ...(ownSources ? [`Dir::Etc::sourcelist "${folder}/sources.list";`] : []),
     `APT::Architecture "${ARCHITECTURE}";`,
     '#clear APT::Architectures;',
     `APT::Architectures { "${ARCHITECTURE}"; };`,
