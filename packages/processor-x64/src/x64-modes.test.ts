@@ -294,6 +294,44 @@ describe('INVLPG', () => {
   });
 });
 
+test('32-bit addresses beyond 2 GiB have no sign', () => {
+  // mov dword [fee000f0h], 1; mov eax, fee00000h; mov ebx, [eax + 20h]; mov ecx, [eax * 1 + 30h]; hlt
+  const machine = protectedMode('c705f000e0fe01000000 b80000e0fe 8b5820 8b0c0530000000 f4', 0);
+  // Pages of 4 MiB, each at its own address.
+  for (const page of [0, 0xfee00000 >>> 22]) {
+    machine.write(0x1000 + page * 4, Buffer.from(hex32(((page << 22) | 0x83) >>> 0), 'hex'));
+  }
+  machine.set(HvRegister.CR4, 0x10n);
+  machine.set(HvRegister.CR3, 0x1000n);
+  machine.set(HvRegister.CR0, 0x80000011n);
+  expect(machine.vp.run(100)).toBe(VpExit.HALT);
+  expect(machine.io.mmio.map(([what, gpa]) => [what, gpa])).toEqual([
+    ['write', 0xfee000f0],
+    ['read', 0xfee00020],
+    ['read', 0xfee00030],
+  ]);
+});
+
+test('32-bit paging has pages of 4 KiB and, with CR4.PSE, of 4 MiB', () => {
+  // mov eax, [400004h]; mov ecx, [800008h]; hlt
+  const machine = protectedMode('a104004000 8b0d08008000 f4', 0);
+  const words: [number, number][] = [
+    [0x1000, 0x83],
+    [0x1004, 0x2003],
+    [0x1008, 0x83],
+    [0x2000, 0x100003],
+  ];
+  for (const [at, value] of words) machine.write(at, Buffer.from(hex32(value), 'hex'));
+  machine.write(0x100004, [5]);
+  machine.write(8, [6]);
+  machine.set(HvRegister.CR4, 0x10n);
+  machine.set(HvRegister.CR3, 0x1000n);
+  machine.set(HvRegister.CR0, 0x80000011n);
+  expect(machine.vp.run(100)).toBe(VpExit.HALT);
+  expect(machine.get(HvRegister.RAX)).toBe(5n);
+  expect(machine.get(HvRegister.RCX)).toBe(6n);
+});
+
 describe('16-bit protected mode', () => {
   /** Code and data of 16 bits and level 3, with limits of 64 KiB, code at CODE. */
   function enter(hex: string, handlers: Readonly<Record<number, number>>): Machine {
