@@ -54,8 +54,9 @@ export class ComponentVsc implements VscDriver {
     const session = this.#begin(kernel);
     kernel.spawn(this.id, this.#serve(device, channel, session));
     yield* device.rescinded.wait();
-    // Whoever waits for a packet finds out that there will be none.
+    // Who waits for a packet, or for room, finds out that there will be none.
     channel.readable.set();
+    channel.writable.set();
     yield* channel.close();
     session.end?.();
     device.release();
