@@ -253,6 +253,19 @@ describe('the link', () => {
     ]);
   });
 
+  it('is announced as it is in the end to a guest that takes no messages for a while', () => {
+    const rig = new NetworkRig();
+    const channel = rig.openReady({ receivePages: 2 });
+    for (let i = 0; i < 101; i++) rig.network.setLink(i % 2 === 0);
+    rig.network.setLink(false);
+    const statuses: number[] = [];
+    for (let round = 0; round < 100; round++) {
+      for (const message of rig.takeControl(channel)) statuses.push(wordsOf(message)[2]);
+    }
+    expect(statuses.length).toBeLessThan(50);
+    expect(statuses.at(-1)).toBe(0x4001000c);
+  });
+
   it('is announced again when the interface opens, which may have missed it', () => {
     const rig = new NetworkRig();
     const channel = rig.newChannel();
