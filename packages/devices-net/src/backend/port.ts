@@ -23,7 +23,10 @@ export interface FrameOffload {
   readonly checksum?: { readonly startOffset: number; readonly fieldOffset: number };
   /** The IPv4 header's checksum is left out, too. */
   readonly ipv4HeaderChecksum?: boolean;
-  /** A TCP segment to be cut into pieces of at most this many bytes of payload (large send offload). */
+  /**
+   * A TCP segment to be cut into pieces of at most this many bytes of payload (large send offload). The lengths in its
+   * IP header, and the sum in its checksum field, are those of the whole.
+   */
   readonly segmentPayloadBytes?: number;
 }
 
