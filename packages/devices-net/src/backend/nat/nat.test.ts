@@ -176,8 +176,9 @@ describe('NAT: UDP', () => {
     for (const to of ['10.0.2.2', '127.0.0.1', '224.0.0.1', '10.0.2.99', '255.255.255.255']) {
       guest.udp(to, 1, 2, ascii('x'));
     }
+    guest.udp('1.2.3.4', 1, 0, ascii('x'));
     partition.settle();
-    expect(guest.take().map(({ carried }) => icmp(carried).code)).toEqual([3, 13, 13, 13, 13, 13]);
+    expect(guest.take().map(({ carried }) => icmp(carried).code)).toEqual([3, 13, 13, 13, 13, 13, 13]);
     expect(host.datagrams).toHaveLength(1);
   });
 

@@ -289,6 +289,8 @@ export class Nat implements NetworkConnector, NetworkPort {
 
   readonly #destinations: Destinations = (address, port) => {
     const { subnet } = this;
+    // Port 0 is nobody's, and the host's sockets do not take it.
+    if (port === 0) return undefined;
     if (address === subnet.gateway) return this.#reachHost ? { address: LOOPBACK, port } : undefined;
     if (address === subnet.resolver) return port === DNS_PORT ? this.#host.resolvers().at(0) : undefined;
     // The host's loopback is reached by the gateway's address or not at all.

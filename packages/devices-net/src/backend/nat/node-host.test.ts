@@ -144,6 +144,18 @@ describe('NAT with sockets of the host', () => {
     expect([...guest.packets[0].carried.subarray(8)]).toEqual([3, 2, 1]);
   });
 
+  it('says what the host cannot send to', async () => {
+    const failures: string[] = [];
+    const events = { message: () => expect.unreachable(), failed: (error: string) => failures.push(error) };
+    // Without asking for it, no socket may broadcast.
+    const socket = nodeHost.connectDatagrams('255.255.255.255', 9, events);
+    ends.push(() => socket.close());
+    socket.send(Uint8Array.of(1));
+    await expect.poll(() => failures).toHaveLength(1);
+    socket.send(Uint8Array.of(2));
+    expect(failures[0]).toMatch(/^E[A-Z]+$/);
+  });
+
   it('serves a guest through a forwarded port', async () => {
     const probe = await server(() => {});
     await ends.pop()?.();

@@ -21,10 +21,12 @@ export const nodeHost: HostNetwork = {
     /** What is sent before the socket is connected, which takes a turn. */
     let early: Uint8Array[] | undefined = [];
     const datagrams = wrap(socket, events);
-    socket.connect(port, address, () => {
+    socket.connect(port, address, (error?: NodeJS.ErrnoException) => {
       const waiting = early ?? [];
-      early = undefined;
-      for (const bytes of waiting) datagrams.send(bytes);
+      // Where it failed, what follows is dropped: a socket without a peer has nowhere to send to.
+      early = error === undefined ? undefined : [];
+      if (error === undefined) for (const bytes of waiting) datagrams.send(bytes);
+      else socket.emit('error', error);
     });
     return {
       ...datagrams,
@@ -125,7 +127,8 @@ function wrap(socket: dgram.Socket, events: HostDatagramEvents): HostDatagrams {
       if (!closed) socket.send(bytes, failed);
     },
     sendTo(bytes, address, port) {
-      if (!closed) socket.send(bytes, port, address, failed);
+      // Nobody can be answered at port 0.
+      if (!closed && port !== 0) socket.send(bytes, port, address, failed);
     },
     close() {
       if (closed) return;

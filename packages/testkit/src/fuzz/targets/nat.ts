@@ -310,11 +310,13 @@ class ChaoticHost implements HostNetwork {
     if (actors.length > 0) this.#random.pick(actors).act();
   }
 
-  connect(_address: string, _port: number, events: HostStreamEvents): HostStream {
+  connect(address: string, port: number, events: HostStreamEvents): HostStream {
+    checkDestination(address, port);
     return this.#stream(events, false);
   }
 
-  connectDatagrams(_address: string, _port: number, events: HostDatagramEvents): HostDatagrams {
+  connectDatagrams(address: string, port: number, events: HostDatagramEvents): HostDatagrams {
+    checkDestination(address, port);
     const random = this.#random;
     let last: Uint8Array | undefined;
     let open = true;
@@ -437,6 +439,15 @@ class ChaoticHost implements HostNetwork {
       },
     };
   }
+}
+
+/** Node's sockets throw for a port that is none; and some addresses are no guest's business. */
+function checkDestination(address: string, port: number): void {
+  expectAlways(port > 0 && port < 0x10000, () => `a socket towards port ${port}`);
+  const sound = /^(\d+)\.\d+\.\d+\.\d+$/.exec(address);
+  const first = Number(sound?.[1]);
+  expectAlways(first > 0 && first < 224, () => `a socket towards ${address}`);
+  expectAlways(first !== 127 || address === '127.0.0.1', () => `a socket towards ${address}`);
 }
 
 function ethernet(etherType: number, rest: readonly number[]): Uint8Array {
