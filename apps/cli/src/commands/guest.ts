@@ -6,7 +6,7 @@ import {
   listGuests,
   removeGuest,
 } from '@kensho/guest-linux';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import pc from 'picocolors';
 import { type CommandContext, printJson } from '../context.ts';
 import { guestsFolder } from '../guests.ts';
@@ -38,7 +38,11 @@ export function addGuestCommands(program: Command, context: CommandContext): voi
     .option('--name <name>', 'its name (default: the flavour, and the suite where one is given)')
     .option('--kernel-flavour <flavour>', 'as in linux-image-FLAVOUR: amd64, cloud-amd64, rt-amd64', 'amd64')
     .option('--suite <suite>', 'take the kernel from there, as in bookworm-backports')
-    .option('--packages <names>', 'packages beside busybox', parseNames, DEFAULT_PACKAGES)
+    .addOption(
+      new Option('--packages <names>', 'packages beside busybox')
+        .argParser(parseNames)
+        .default(DEFAULT_PACKAGES, DEFAULT_PACKAGES.join(',')),
+    )
     .option('--modules <names>', 'further kernel modules; * in a name stands for anything', parseNames)
     .option('--without-modules <names>', 'leave modules out, with what needs them, as in hv_*', parseNames)
     .option(
