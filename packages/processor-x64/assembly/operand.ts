@@ -32,9 +32,11 @@ export function effectiveOffset(op: u32): u64 {
   switch (addressSizeOf(op)) {
     case 1:
       return <u64>((<u32>load<u16>(base) + (<u32>load<u16>(indexOf(op)) << scaleOf(op)) + dispOf(op)) & 0xffff);
-    case 2:
-      // The sum has no sign: with a signed displacement in it, it would get one.
-      return <u64>(load<u32>(base) + (load<u32>(indexOf(op)) << scaleOf(op)) + load<u32>(op, 20));
+    case 2: {
+      // Within an extension to 64 bits the loads would be of 64 bits, and the sum would not wrap.
+      const offset: u32 = load<u32>(base) + (load<u32>(indexOf(op)) << scaleOf(op)) + load<u32>(op, 20);
+      return offset;
+    }
     default:
       return load<u64>(base) + (load<u64>(indexOf(op)) << <u64>scaleOf(op)) + <u64>(<i64>dispOf(op));
   }

@@ -295,8 +295,12 @@ describe('INVLPG', () => {
 });
 
 test('32-bit addresses beyond 2 GiB have no sign', () => {
-  // mov dword [fee000f0h], 1; mov eax, fee00000h; mov ebx, [eax + 20h]; mov ecx, [eax * 1 + 30h]; hlt
-  const machine = protectedMode('c705f000e0fe01000000 b80000e0fe 8b5820 8b0c0530000000 f4', 0);
+  // mov dword [fee000f0h], 1; mov eax, fee00000h; mov ebx, [eax + 20h]; mov ecx, [eax * 1 + 30h]; mov edx, 4;
+  // mov [edx - 4], eax; mov [eax + 1200010h], edx; hlt
+  const machine = protectedMode(
+    'c705f000e0fe01000000 b80000e0fe 8b5820 8b0c0530000000 ba04000000 8942fc 899010002001 f4',
+    0,
+  );
   // Pages of 4 MiB, each at its own address.
   for (const page of [0, 0xfee00000 >>> 22]) {
     machine.write(0x1000 + page * 4, Buffer.from(hex32(((page << 22) | 0x83) >>> 0), 'hex'));
@@ -310,6 +314,9 @@ test('32-bit addresses beyond 2 GiB have no sign', () => {
     ['read', 0xfee00020],
     ['read', 0xfee00030],
   ]);
+  // Sums wrap at 4 GiB: 4 - 4, and fee00000h + 1200010h.
+  expect(machine.read64(0)).toBe(0xfee00000n);
+  expect(machine.read64(0x10)).toBe(4n);
 });
 
 test('32-bit paging has pages of 4 KiB and, with CR4.PSE, of 4 MiB', () => {
