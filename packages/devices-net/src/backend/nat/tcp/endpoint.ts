@@ -1,6 +1,7 @@
-import type { Timer, TimerQueue } from '@kensho/core';
+import type { TimerQueue } from '@kensho/core';
 import { Congestion } from './congestion.ts';
-import { ReorderBuffer } from './reorder-buffer.ts';
+import { Deadlines, NEVER } from './deadlines.ts';
+import { ReceiveWindow } from './receive-window.ts';
 import { RetransmissionTimeout } from './round-trip.ts';
 import { Flag, type Segment, synOptions } from './segment.ts';
 import { SendBuffer } from './send-buffer.ts';
@@ -61,7 +62,6 @@ const DEFAULT_SEGMENT_BYTES = 536;
 const MIN_SEGMENT_BYTES = 64;
 /** Windows of up to 2 MiB. */
 const WINDOW_SCALE = 5;
-const MAX_WINDOW = 0xffff;
 /** Pieces to send beyond which there is enough, however small they are. */
 const MAX_CHUNKS = 1024;
 const MAX_SYN_TRIES = 6;
@@ -83,7 +83,8 @@ export class TcpEndpoint {
   readonly #events: TcpEvents;
   readonly #options: TcpEndpointOptions;
   readonly #timeout = new RetransmissionTimeout();
-  readonly #reorder = new ReorderBuffer();
+  readonly #receiving = new ReceiveWindow();
+  readonly #deadlines: Deadlines;
   #congestion: Congestion;
   /** `listening`: a SYN has come and is not answered yet. */
   #state: 'listening' | 'syn-received' | 'syn-sent' | 'open' | 'time-wait' | 'closed' = 'listening';
@@ -103,11 +104,6 @@ export class TcpEndpoint {
   #finQueued = false;
   #finAcknowledged = false;
 
-  #receiveNext = 0;
-  /** Right edge of the window that was offered last; it never moves back. */
-  #receiveEdge = 0;
-  #receiveScale = 0;
-  #unconsumed = 0;
   /** Number of the other side's FIN, once it is known. */
   #finSequence: number | undefined;
   #remoteEnded = false;
@@ -122,12 +118,6 @@ export class TcpEndpoint {
   #challenges = 0;
   #challengesSinceNs = 0;
 
-  #timer: Timer | undefined;
-  #timerNs = Number.POSITIVE_INFINITY;
-  #retransmitNs = Number.POSITIVE_INFINITY;
-  #probeNs = Number.POSITIVE_INFINITY;
-  #expiryNs: number;
-
   constructor(link: TcpLink, events: TcpEvents, options: TcpEndpointOptions) {
     this.#link = link;
     this.#events = events;
@@ -136,7 +126,8 @@ export class TcpEndpoint {
     this.#sendNext = options.initialSequence;
     this.#sendHighest = options.initialSequence;
     this.#congestion = new Congestion(DEFAULT_SEGMENT_BYTES);
-    this.#expiryNs = link.timers.clock.nowNs() + options.idleTimeoutNs;
+    const expiryNs = link.timers.clock.nowNs() + options.idleTimeoutNs;
+    this.#deadlines = new Deadlines(link.timers, expiryNs, () => this.#onTimer());
   }
 
   /** The other side's segment size, which is that of segments with data. */
@@ -146,7 +137,7 @@ export class TcpEndpoint {
 
   /** Received bytes that are held here or at the owner. */
   get unconsumedBytes(): number {
-    return this.#unconsumed;
+    return this.#receiving.unconsumedBytes;
   }
 
   get isClosed(): boolean {
@@ -155,13 +146,12 @@ export class TcpEndpoint {
 
   /** Whether it only waits for what may have been delayed, and gives way to a SYN with that number. */
   givesWayTo(sequence: number): boolean {
-    return this.#state === 'time-wait' && distance(sequence, this.#receiveNext) > 0;
+    return this.#state === 'time-wait' && distance(sequence, this.#receiving.next) > 0;
   }
 
   /** Takes a SYN, to be answered by {@link accept} or {@link refuse}. */
   listen(syn: Segment): void {
-    this.#receiveNext = advance(syn.sequence, 1);
-    this.#receiveEdge = this.#receiveNext;
+    this.#receiving.begin(syn.sequence);
     this.#takeOptions(syn);
     this.#sendWindow = syn.window;
     this.#windowSequence = syn.sequence;
@@ -178,7 +168,7 @@ export class TcpEndpoint {
   /** Begins a connection. */
   open(): void {
     this.#state = 'syn-sent';
-    this.#receiveScale = WINDOW_SCALE;
+    this.#receiving.scale = WINDOW_SCALE;
     this.#sendSyn();
   }
 
@@ -207,12 +197,9 @@ export class TcpEndpoint {
 
   /** The owner is done with bytes that it was given. */
   consumed(count: number): void {
-    this.#unconsumed -= count;
-    if (this.#state !== 'open' || this.#remoteEnded) return;
-    // Worth telling where the window was so small that the other side may have stopped.
-    const grown = distance(this.#freshEdge(), this.#receiveEdge);
-    const offered = distance(this.#receiveEdge, this.#receiveNext);
-    if (grown > 0 && offered <= 4 * this.#options.maxSegmentBytes + grown / 2) this.#oweAck();
+    const { maxSegmentBytes } = this.#options;
+    const worthTelling = this.#receiving.consumed(count, this.#link.receiveLimitBytes, maxSegmentBytes);
+    if (worthTelling && this.#state === 'open' && !this.#remoteEnded) this.#oweAck();
   }
 
   /** Ends the connection at once, and tells the other side. No event follows. */
@@ -235,7 +222,7 @@ export class TcpEndpoint {
       case 'closed':
         return;
       case 'listening':
-        if (segment.has(Flag.RST) && segment.sequence === this.#receiveNext) this.#close('reset');
+        if (segment.has(Flag.RST) && segment.sequence === this.#receiving.next) this.#close('reset');
         return;
       case 'syn-sent':
         this.#receiveInSynSent(segment);
@@ -266,8 +253,7 @@ export class TcpEndpoint {
     }
     // A SYN without an acknowledgement would be a simultaneous opening, which nobody behind a NAT can mean.
     if (!right || !segment.has(Flag.SYN)) return;
-    this.#receiveNext = advance(segment.sequence, 1);
-    this.#receiveEdge = this.#receiveNext;
+    this.#receiving.begin(segment.sequence);
     this.#takeOptions(segment);
     this.#windowSequence = segment.sequence;
     this.#windowAcknowledgement = segment.acknowledgement;
@@ -277,7 +263,7 @@ export class TcpEndpoint {
   }
 
   #receiveSynchronized(segment: Segment): void {
-    if (!this.#isAcceptable(segment)) {
+    if (!this.#receiving.accepts(segment)) {
       if (segment.has(Flag.RST)) return;
       // The SYN of a SYN-ACK that was lost, or a segment that was acknowledged and is sent again.
       if (this.#state === 'syn-received') this.#sendSyn();
@@ -285,7 +271,7 @@ export class TcpEndpoint {
       return;
     }
     if (segment.has(Flag.RST)) {
-      if (segment.sequence === this.#receiveNext) this.#close('reset');
+      if (segment.sequence === this.#receiving.next) this.#close('reset');
       else this.#challenge();
       return;
     }
@@ -294,7 +280,8 @@ export class TcpEndpoint {
       return;
     }
     if (!segment.has(Flag.ACK)) return;
-    this.#expiryNs = this.#now() + (this.#state === 'time-wait' ? TIME_WAIT_NS : this.#options.idleTimeoutNs);
+    this.#deadlines.expiryNs =
+      this.#now() + (this.#state === 'time-wait' ? TIME_WAIT_NS : this.#options.idleTimeoutNs);
     if (this.#state === 'syn-received') {
       if (segment.acknowledgement !== this.#sendHighest) {
         this.#transmit(Flag.RST, segment.acknowledgement, undefined, 0, 0);
@@ -304,17 +291,6 @@ export class TcpEndpoint {
     }
     if (!this.#takeAcknowledgement(segment)) return;
     this.#takeData(segment);
-  }
-
-  /** RFC 9293, 3.10.7.4, first step: whether any of the segment lies in the window. */
-  #isAcceptable(segment: Segment): boolean {
-    const window = distance(this.#receiveEdge, this.#receiveNext);
-    const start = distance(segment.sequence, this.#receiveNext);
-    const { length } = segment;
-    if (length === 0) return start === 0 || (start >= 0 && start < window);
-    // A FIN or data right at a closed window's edge is not taken, but acknowledgements in it must be: so are probes.
-    if (window === 0) return start === 0 && segment.payload.length <= 1;
-    return start < window && start + length > 0;
   }
 
   /** @returns whether the segment's data is to be looked at */
@@ -335,7 +311,7 @@ export class TcpEndpoint {
       this.#sendWindow = segment.window << this.#sendScale;
       this.#windowSequence = segment.sequence;
       this.#windowAcknowledgement = acknowledgement;
-      if (this.#sendWindow > 0) this.#probeNs = Number.POSITIVE_INFINITY;
+      if (this.#sendWindow > 0) this.#deadlines.probeNs = NEVER;
     }
     this.#link.scheduleFlush();
     return !this.isClosed;
@@ -361,8 +337,8 @@ export class TcpEndpoint {
       this.#congestion.onPartial(acked);
       this.#resendOldest();
     }
-    this.#retransmitNs =
-      this.#sendUnacked === this.#sendHighest ? Number.POSITIVE_INFINITY : this.#now() + this.#timeout.ns;
+    this.#deadlines.retransmitNs =
+      this.#sendUnacked === this.#sendHighest ? NEVER : this.#now() + this.#timeout.ns;
     if (this.#writableBelowBytes !== undefined && this.sendBuffer.length <= this.#writableBelowBytes) {
       this.#writableBelowBytes = undefined;
       this.#events.writable();
@@ -378,48 +354,24 @@ export class TcpEndpoint {
   }
 
   #takeData(segment: Segment): void {
-    let { sequence, payload } = segment;
     if (this.#remoteEnded) return;
+    const { payload, sequence } = segment;
+    const receiving = this.#receiving;
     if (segment.has(Flag.FIN)) this.#finSequence = advance(sequence, payload.length);
-    const behind = distance(this.#receiveNext, sequence);
-    if (behind > 0) {
-      payload = payload.subarray(Math.min(behind, payload.length));
-      sequence = this.#receiveNext;
-    }
-    const room = distance(this.#receiveEdge, sequence);
-    if (payload.length > room) payload = payload.subarray(0, Math.max(0, room));
-    if (sequence !== this.#receiveNext) {
-      if (payload.length > 0) this.#reorder.add(sequence, payload);
-      // At once and for each: three of them tell the other side what was lost.
-      this.#sendAck();
-      return;
-    }
-    const hadGap = !this.#reorder.isEmpty;
-    if (payload.length > 0) {
-      this.#deliver(payload);
-      this.#oweAck();
-    }
-    for (let next = this.#nextReordered(); next !== undefined; next = this.#nextReordered())
-      this.#deliver(next);
-    if (hadGap && this.#state === 'open') this.#sendAck();
-    if (this.#finSequence === this.#receiveNext && !this.isClosed) this.#takeFin();
+    const { hasGap } = receiving;
+    const inOrder = receiving.take(segment, this.#deliver);
+    if (this.isClosed) return;
+    // At once and for each that came too early: three of them tell the other side what was lost.
+    if (!inOrder || hasGap) this.#sendAck();
+    else if (payload.length > 0) this.#oweAck();
+    if (this.#finSequence === receiving.next) this.#takeFin();
   }
 
-  #nextReordered(): Uint8Array | undefined {
-    return this.isClosed ? undefined : this.#reorder.next(this.#receiveNext);
-  }
-
-  #deliver(bytes: Uint8Array): void {
-    this.#receiveNext = advance(this.#receiveNext, bytes.length);
-    this.#unconsumed += bytes.length;
-    this.#events.data(bytes);
-  }
+  readonly #deliver = (bytes: Uint8Array): void => this.#events.data(bytes);
 
   #takeFin(): void {
     this.#remoteEnded = true;
-    this.#receiveNext = advance(this.#receiveNext, 1);
-    this.#receiveEdge = advance(this.#receiveEdge, 1);
-    this.#reorder.clear();
+    this.#receiving.takeFin();
     this.#sendAck();
     this.#events.ended();
     if (this.#finAcknowledged) this.#finish();
@@ -434,21 +386,21 @@ export class TcpEndpoint {
       return;
     }
     this.#state = 'time-wait';
-    this.#retransmitNs = Number.POSITIVE_INFINITY;
-    this.#probeNs = Number.POSITIVE_INFINITY;
-    this.#expiryNs = this.#now() + TIME_WAIT_NS;
+    this.#deadlines.retransmitNs = NEVER;
+    this.#deadlines.probeNs = NEVER;
+    this.#deadlines.expiryNs = this.#now() + TIME_WAIT_NS;
   }
 
   #becomeOpen(): void {
     this.#state = 'open';
     this.#sendUnacked = this.#sendHighest;
     this.#sendNext = this.#sendHighest;
-    this.#retransmitNs = Number.POSITIVE_INFINITY;
+    this.#deadlines.retransmitNs = NEVER;
     if (this.#tries === 1) this.#timeout.sample(this.#now() - this.#timedSinceNs);
     this.#timeout.relax();
     this.#tries = 0;
     this.#congestion = new Congestion(this.#segmentBytes);
-    this.#expiryNs = this.#now() + this.#options.idleTimeoutNs;
+    this.#deadlines.expiryNs = this.#now() + this.#options.idleTimeoutNs;
     this.#events.established();
     this.#link.scheduleFlush();
   }
@@ -458,20 +410,20 @@ export class TcpEndpoint {
     this.#segmentBytes = Math.max(MIN_SEGMENT_BYTES, Math.min(theirs, this.#options.maxSegmentBytes));
     const scales = syn.windowScale !== undefined;
     this.#sendScale = syn.windowScale ?? 0;
-    this.#receiveScale = scales ? WINDOW_SCALE : 0;
+    this.#receiving.scale = scales ? WINDOW_SCALE : 0;
   }
 
   #sendSyn(): void {
     const { initialSequence, maxSegmentBytes } = this.#options;
     const answers = this.#state === 'syn-received';
-    const scale = !answers || this.#receiveScale > 0 ? WINDOW_SCALE : undefined;
+    const scale = !answers || this.#receiving.scale > 0 ? WINDOW_SCALE : undefined;
     if (this.#tries === 0) this.#timedSinceNs = this.#now();
     this.#tries++;
     this.#sendNext = advance(initialSequence, 1);
     this.#sendHighest = this.#sendNext;
     const flags = answers ? Flag.SYN | Flag.ACK : Flag.SYN;
     this.#transmit(flags, initialSequence, synOptions(maxSegmentBytes, scale), 0, 0);
-    this.#retransmitNs = this.#now() + this.#timeout.ns;
+    this.#deadlines.retransmitNs = this.#now() + this.#timeout.ns;
     this.#arm();
   }
 
@@ -495,7 +447,7 @@ export class TcpEndpoint {
       this.#sendAt(inFlight, Math.max(0, length));
     }
     const stuck = this.#sendWindow === 0 && this.#sendNext === this.#sendUnacked;
-    if (stuck && this.#probeNs === Number.POSITIVE_INFINITY) this.#probeNs = this.#now() + this.#timeout.ns;
+    if (stuck && this.#deadlines.probeNs === NEVER) this.#deadlines.probeNs = this.#now() + this.#timeout.ns;
   }
 
   /** Sends bytes of the buffer, with the FIN if that follows, and notes that they are in flight. */
@@ -520,12 +472,12 @@ export class TcpEndpoint {
       // What was sent twice tells nothing about the round trip (Karn's rule).
       this.#timedSequence = undefined;
     }
-    if (this.#retransmitNs === Number.POSITIVE_INFINITY) this.#retransmitNs = this.#now() + this.#timeout.ns;
+    if (this.#deadlines.retransmitNs === NEVER) this.#deadlines.retransmitNs = this.#now() + this.#timeout.ns;
   }
 
   #resendOldest(): void {
     this.#sendAt(0, Math.min(this.sendBuffer.length, this.#segmentBytes));
-    this.#retransmitNs = this.#now() + this.#timeout.ns;
+    this.#deadlines.retransmitNs = this.#now() + this.#timeout.ns;
   }
 
   #sendAck(): void {
@@ -554,43 +506,27 @@ export class TcpEndpoint {
     offset: number,
     length: number,
   ): void {
-    let window = 0;
-    if ((flags & Flag.RST) === 0) window = this.#offerWindow((flags & Flag.SYN) !== 0);
+    const window =
+      (flags & Flag.RST) !== 0
+        ? 0
+        : this.#receiving.offer(
+            (flags & Flag.SYN) !== 0,
+            this.#link.receiveLimitBytes,
+            this.#options.maxSegmentBytes,
+          );
     this.#ackOwed = false;
-    const acknowledgement = (flags & Flag.ACK) !== 0 ? this.#receiveNext : 0;
+    const acknowledgement = (flags & Flag.ACK) !== 0 ? this.#receiving.next : 0;
     this.#link.transmit(flags, sequence, acknowledgement, window, options, offset, length);
-  }
-
-  /** The edge that could be offered now. */
-  #freshEdge(): number {
-    const room = Math.max(0, this.#link.receiveLimitBytes - this.#unconsumed);
-    return advance(this.#receiveNext, room);
-  }
-
-  /** The window for a header. Windows in SYNs are not scaled. */
-  #offerWindow(isSyn: boolean): number {
-    const fresh = this.#freshEdge();
-    const least = Math.min(this.#options.maxSegmentBytes, this.#link.receiveLimitBytes / 2);
-    // Not by small steps: they would make for small segments (RFC 9293, 3.8.6.2.2).
-    const edge = distance(fresh, this.#receiveEdge) >= least ? fresh : this.#receiveEdge;
-    const scale = isSyn ? 0 : this.#receiveScale;
-    const room = Math.max(0, distance(edge, this.#receiveNext));
-    const window = Math.min(MAX_WINDOW, Math.ceil(room / 2 ** scale));
-    const offered = advance(this.#receiveNext, window * 2 ** scale);
-    if (this.#state !== 'syn-sent' && distance(offered, this.#receiveEdge) > 0) this.#receiveEdge = offered;
-    return window;
   }
 
   #onTimer(): void {
     const nowNs = this.#now();
-    this.#timer = undefined;
-    this.#timerNs = Number.POSITIVE_INFINITY;
-    if (nowNs >= this.#expiryNs) {
+    if (nowNs >= this.#deadlines.expiryNs) {
       if (this.#state === 'time-wait') this.#close('ended');
       else this.#giveUp();
-    } else if (nowNs >= this.#retransmitNs) {
+    } else if (nowNs >= this.#deadlines.retransmitNs) {
       this.#onRetransmit();
-    } else if (nowNs >= this.#probeNs) {
+    } else if (nowNs >= this.#deadlines.probeNs) {
       this.#onProbe();
     }
     this.#arm();
@@ -610,7 +546,7 @@ export class TcpEndpoint {
     this.#congestion.onTimeout(distance(this.#sendNext, this.#sendUnacked));
     this.#sendNext = this.#sendUnacked;
     this.#timedSequence = undefined;
-    this.#retransmitNs = Number.POSITIVE_INFINITY;
+    this.#deadlines.retransmitNs = NEVER;
     this.flush();
   }
 
@@ -621,7 +557,7 @@ export class TcpEndpoint {
       return;
     }
     this.#timeout.double();
-    this.#probeNs = this.#now() + this.#timeout.ns;
+    this.#deadlines.probeNs = this.#now() + this.#timeout.ns;
     if (this.sendBuffer.length === 0) {
       this.#sendAck();
       return;
@@ -647,19 +583,12 @@ export class TcpEndpoint {
     this.#state = 'closed';
     this.#ackOwed = false;
     this.sendBuffer.clear();
-    this.#reorder.clear();
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#receiving.clear();
+    this.#deadlines.cancel();
   }
 
-  /** One timer for all deadlines. It may go off early, and is then set again: deadlines mostly move on. */
   #arm(): void {
-    if (this.isClosed) return;
-    const next = Math.min(this.#retransmitNs, this.#probeNs, this.#expiryNs);
-    if (this.#timer !== undefined && this.#timerNs <= next) return;
-    this.#timer?.cancel();
-    this.#timerNs = next;
-    this.#timer = this.#link.timers.at(next, () => this.#onTimer());
+    if (!this.isClosed) this.#deadlines.arm();
   }
 
   #now(): number {
