@@ -207,7 +207,8 @@ export class FuzzMachine {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       if (work.ready) work.run();
       else if (work.outstanding > 0) await work.wait(Number.POSITIVE_INFINITY);
-      else return;
+      // The guest is the case, which waits: there is nothing that its VPs have to do.
+      else if (!work.runWhenIdle()) return;
     }
     expectAlways(false, 'the host never comes to rest');
   }
