@@ -1,4 +1,4 @@
-import type { Counter, WorkQueue } from '@kensho/core';
+import { assert, type Counter, type WorkQueue } from '@kensho/core';
 import type { Frame, NetworkAdapter } from './port.ts';
 
 /** Bounds of one queue. */
@@ -45,6 +45,7 @@ export class DeliveryQueue {
 
   constructor(adapter: NetworkAdapter, work: WorkQueue, options: DeliveryQueueOptions) {
     const maxFrames = options.maxFrames ?? MAX_FRAMES;
+    assert(isPowerOfTwo(maxFrames), 'a queue is for a power of two of frames');
     this.#adapter = adapter;
     this.#work = work;
     this.#dropped = options.dropped;
@@ -127,4 +128,8 @@ export class DeliveryQueue {
       this.#onRoom?.();
     }
   }
+}
+
+function isPowerOfTwo(value: number): boolean {
+  return Number.isInteger(value) && value > 0 && (value & (value - 1)) === 0;
 }

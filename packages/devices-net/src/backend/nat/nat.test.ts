@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { VirtualSwitch } from '../../switch/virtual-switch.ts';
 import { TestPartition } from '../../test-utils/network.ts';
+import { parseMac } from '../mac.ts';
 import { seededRandom } from '../random.ts';
 import { formatIpv4, parseIpv4 } from './ipv4-address.ts';
 import { Nat, type NatOptions } from './nat.ts';
@@ -9,7 +11,8 @@ import { Flag } from './tcp/segment.ts';
 import { FakeHost, FakeStream } from './test-utils/fake-host.ts';
 import { GATEWAY_MAC, TestGuest } from './test-utils/guest.ts';
 
-async function network(options: NatOptions = {}) {
+/** A NAT without an adapter. */
+async function plain(options: NatOptions = {}) {
   const partition = new TestPartition();
   const host = new FakeHost();
   const random = seededRandom(1);
@@ -21,15 +24,15 @@ async function network(options: NatOptions = {}) {
     host,
     random: () => Math.floor(random() * 2 ** 32),
   });
-  const guest = new TestGuest(partition);
-  guest.port = nat.connect(guest);
-  return {
-    partition,
-    host,
-    nat,
-    guest,
-    count: (name: string) => partition.counters.counter(`nat.${name}`).value,
-  };
+  const count = (name: string) => partition.counters.counter(`nat.${name}`).value;
+  return { partition, host, nat, count };
+}
+
+async function network(options: NatOptions = {}) {
+  const made = await plain(options);
+  const guest = new TestGuest(made.partition);
+  guest.port = made.nat.connect(guest);
+  return { ...made, guest };
 }
 
 /** What a guest's connection was told. */
@@ -278,6 +281,29 @@ describe('NAT: DNS', () => {
     guest.udp('10.0.2.3', 5000, 53, answer);
     guest.udp('10.0.2.3', 5000, 53, query.subarray(0, 11));
     expect([host.datagrams.length, count('in.dropped.malformed')]).toEqual([0, 2]);
+  });
+});
+
+describe('NAT behind a switch', () => {
+  it('serves several guests, each by its own address', async () => {
+    const { partition, host, nat } = await plain();
+    const lan = new VirtualSwitch({ name: 'lan', kind: 'external' });
+    lan.connectUplink(nat, partition, { mac: parseMac('00:15:5d:00:00:fe') });
+    const guests = ['10.0.2.15', '10.0.2.16'].map((address, n) => {
+      const guest = new TestGuest(partition, address, `02:00:00:00:00:0${n + 1}`);
+      guest.port = lan.connector(partition).connect(guest);
+      return guest;
+    });
+    for (const guest of guests) {
+      guest.arp('10.0.2.2');
+      guest.udp('1.2.3.4', 1000, 2000, guest.mac);
+    }
+    partition.settle();
+    expect(host.datagrams.map(({ sent }) => sent[0].bytes)).toEqual(guests.map(({ mac }) => mac));
+    for (const { events, sent } of host.datagrams) events.message(sent[0].bytes, '1.2.3.4', 2000);
+    partition.settle();
+    for (const guest of guests)
+      expect(guest.take().map(({ carried }) => carried.slice(8))).toEqual([guest.mac]);
   });
 });
 
