@@ -57,7 +57,6 @@ import {
   EX_NMI,
   EXIT_REASON,
   EXIT_RECORD,
-  GENERATION,
   ICEBP,
   IF,
   JUMP_CACHE,
@@ -80,7 +79,7 @@ import {
   TF,
 } from './state';
 import { hostPage } from './tables';
-import { entryOf, FETCH, TLB_PAGE } from './tlb';
+import { entryOf, FETCH, generationOf, TLB_PAGE } from './tlb';
 
 // VpExit of the contract.
 export const EXIT_BUDGET: u32 = 0;
@@ -227,15 +226,15 @@ export function advance(): u32 {
 }
 
 // @ts-ignore: decorator
-@inline function cacheKey(): u32 {
-  return (load<u32>(GENERATION) << 6) | load<u32>(MODE);
+@inline function cacheKey(rip: u64): u32 {
+  return (load<u32>(generationOf(rip)) << 6) | load<u32>(MODE);
 }
 
 /** Goes on at `rip` if the jump cache knows it: its first record, else 0. */
 // @ts-ignore: decorator
 @inline function cachedTarget(rip: u64): u32 {
   const entry = cacheEntry(rip);
-  if (load<u64>(entry) != rip || load<u32>(entry, 8) != cacheKey()) return 0;
+  if (load<u64>(entry) != rip || load<u32>(entry, 8) != cacheKey(rip)) return 0;
   const block = load<u32>(entry, 12);
   store<u64>(RIP_PAGE, rip - load<u16>(block, 20));
   return recordsOf(block);
@@ -294,7 +293,7 @@ function find(): u32 {
   if ((mode & MODE_STEP) == 0 && (load<u32>(DEBUG) & DEBUG_BRANCHES) == 0) {
     const cached = cacheEntry(rip);
     store<u64>(cached, rip);
-    store<u32>(cached, cacheKey(), 8);
+    store<u32>(cached, cacheKey(rip), 8);
     store<u32>(cached, block, 12);
   }
   return recordsOf(block);

@@ -67,7 +67,7 @@ import {
   XCR0,
 } from './state';
 import { arenaAddress, gpaMapAddress, pageInfoAddress, layOut, parkedState, vpTlb } from './tables';
-import { flushAll as flushTables, flushPage as flushLinearPage, resetTables } from './tlb';
+import { flushAll as flushTables, flushPage as flushLinearPage } from './tlb';
 
 export { CPL, CR0, CR2, CR3, CR4, DEBUG, EFER, EXCHANGE, GPR, RIP, STATE, VP_INDEX } from './state';
 export { arenaAddress, gpaMapAddress, pageInfoAddress, deliverFault, codeDrops };
@@ -139,7 +139,7 @@ function reset(bootProcessor: bool): void {
   store<u32>(ACTIVITY, bootProcessor ? ACTIVITY_RUNNING : ACTIVITY_WAIT_FOR_SIPI);
   resetSegments();
   store<u32>(CPL, 0);
-  resetTables();
+  flushTables();
   updateMode();
 }
 

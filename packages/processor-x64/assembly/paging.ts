@@ -12,6 +12,7 @@ import {
   CR3,
   CR4,
   CR4_PAE,
+  CR4_PGE,
   CR4_PSE,
   CR4_SMEP,
   CUR,
@@ -23,6 +24,7 @@ import {
   EX_GP,
   EX_SS,
   SS,
+  UPPER_CODE_CHANGES,
 } from './state';
 import { gpaEntry, hostPage, pageInfoOf } from './tables';
 import { FETCH, INVALID, logEntry, noteLargePage, READ, smapTable, TLB_ADDEND, TLB_PAGE, userTable, WRITE } from './tlb';
@@ -33,6 +35,7 @@ const US: u64 = 4;
 const A: u64 = 0x20;
 const D: u64 = 0x40;
 const PS: u64 = 0x80;
+const G: u64 = 0x100;
 const NX: u64 = 1 << 63;
 
 /** What CPUID leaf 80000008h says. */
@@ -173,6 +176,7 @@ export function fill(va: u64, access: u32, entry: u32): bool {
   let mayRead = true;
   let mayWrite = true;
   let mayFetch = true;
+  let global = false;
   if ((load<u32>(CR0) & CR0_PG) == 0) {
     frame = va & 0xfffff000;
   } else {
@@ -199,6 +203,7 @@ export function fill(va: u64, access: u32, entry: u32): bool {
     // Until it is dirty, the first write has to come this way.
     if (access != WRITE && !leafDirty) mayWrite = false;
     if (pageShift > 12) noteLargePage(va, pageShift);
+    global = (bits & <u32>G) != 0 && (cr4 & CR4_PGE) != 0;
   }
   if (
     (load<u32>(BREAKPOINTS) != 0 && watches(va)) ||
@@ -213,7 +218,10 @@ export function fill(va: u64, access: u32, entry: u32): bool {
   const needed = access == READ ? ACCESS_READ : access == WRITE ? ACCESS_WRITE : ACCESS_EXECUTE;
   const arenaPage = page >> 3;
   const linear = va & ~0xfff;
-  logEntry(entry);
+  if (!global) {
+    logEntry(entry);
+    if (mayFetch && va >> 63 != 0) store<u32>(UPPER_CODE_CHANGES, 1);
+  }
   store<u64>(entry, mayRead && (page & ACCESS_READ) != 0 ? linear : INVALID);
   const watched: u64 = load<u64>(pageInfoOf(arenaPage)) != 0 ? 1 : 0;
   store<u64>(entry, mayWrite && (page & ACCESS_WRITE) != 0 ? linear | watched : INVALID, 8);

@@ -49,8 +49,8 @@ export const LIMIT: u32 = STATE + 0x0c8;
 export const CPL: u32 = STATE + 0x0d0;
 /** u32: what blocks are keyed by beside their place: bits MODE_*. */
 export const MODE: u32 = STATE + 0x0d4;
-/** u32: with MODE, the validity of the jump cache's entries. */
-export const GENERATION: u32 = STATE + 0x0d8;
+/** u32: the upper half of the address space may have had code in pages that are not global; see tlb.ts. */
+export const UPPER_CODE_CHANGES: u32 = STATE + 0x0d8;
 /** u32: address of the TLB table that data accesses use. */
 export const TLB: u32 = STATE + 0x0dc;
 /** u32: for one instruction SHADOW_STI or SHADOW_MOV_SS behind what holds interrupts back. */
@@ -141,6 +141,9 @@ export const DEBUG_STEP: u32 = STATE + 0x3f0;
 export const DEBUG_REASON: u32 = STATE + 0x3f4;
 /** i64: instructions that had retired when the VP stopped at a breakpoint, which it passes then. */
 export const DEBUG_PASSED: u32 = STATE + 0x3f8;
+
+/** Two u32, for the lower and upper half of the address space: with MODE, the validity of the jump cache's entries. */
+export const GENERATIONS: u32 = STATE + 0x428;
 
 // The exception that is being raised or delivered.
 export const FAULT_VECTOR: u32 = STATE + 0x400; // u32

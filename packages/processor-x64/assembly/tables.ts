@@ -7,8 +7,8 @@ export const GPA_PAGES: u32 = 1 << 24;
 /** Entries of one TLB table, direct-mapped; 32 bytes each (tlb.ts). */
 export const TLB_ENTRIES: u32 = 1024;
 export const TLB_TABLE_SIZE: u32 = TLB_ENTRIES * 32;
-/** A VP's three tables, and the log of entries in use. */
-export const TLB_LOG_ENTRIES: u32 = 256;
+/** A VP's three tables, and the log of entries that go with a change of CR3. */
+export const TLB_LOG_ENTRIES: u32 = 1024;
 const TLB_SIZE: u32 = TLB_TABLE_SIZE * 3 + TLB_LOG_ENTRIES * 4;
 const VP_STRIDE: u32 = STATE_SIZE + TLB_SIZE;
 

@@ -13,7 +13,7 @@ import {
   AC,
   CR4_PAE,
   EFLAGS,
-  GENERATION,
+  GENERATIONS,
   GIGABYTE_PAGES,
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
@@ -21,6 +21,7 @@ import {
   LARGE_PAGES_BYTES,
   TLB,
   TLB_LOG_COUNT,
+  UPPER_CODE_CHANGES,
   VP_TLB,
 } from './state';
 import { TLB_ENTRIES, TLB_LOG_ENTRIES, TLB_TABLE_SIZE } from './tables';
@@ -67,11 +68,22 @@ export function smapTable(): bool {
   return load<u32>(TLB) == load<u32>(VP_TLB) + TLB_TABLE_SIZE && (load<u32>(CR4) & CR4_SMAP) != 0;
 }
 
-/** Makes the jump cache forget what it knows for this VP. */
-export function newGeneration(): void {
-  store<u32>(GENERATION, nextGeneration++);
+/** The place in GENERATIONS for an address. */
+// @ts-ignore: decorator
+@inline export function generationOf(address: u64): u32 {
+  return GENERATIONS + (<u32>(address >> 61) & 4);
+}
+
+function renew(generation: u32): void {
+  store<u32>(generation, nextGeneration++);
   // The cache keeps 26 bits of it.
   if ((nextGeneration & 0x3ffffff) == 0) memory.fill(JUMP_CACHE, 0xff, JUMP_CACHE_ENTRIES * 16);
+}
+
+/** Makes the jump cache forget what it knows for this VP. */
+export function newGeneration(): void {
+  renew(GENERATIONS);
+  renew(GENERATIONS + 4);
 }
 
 function clear(entry: u32): void {
@@ -80,7 +92,7 @@ function clear(entry: u32): void {
   store<u64>(entry, INVALID, 16);
 }
 
-/** Notes that an entry is in use, so that a flush of a few is quick. */
+/** Notes that an entry goes with the next change of CR3: that of a page that is not global. */
 export function logEntry(entry: u32): void {
   const count = load<u32>(TLB_LOG_COUNT);
   if (count > TLB_LOG_ENTRIES) return;
@@ -89,24 +101,32 @@ export function logEntry(entry: u32): void {
 }
 
 export function flushAll(): void {
-  const base = load<u32>(VP_TLB);
-  const count = load<u32>(TLB_LOG_COUNT);
-  if (count <= TLB_LOG_ENTRIES) {
-    const log = base + TLB_TABLE_SIZE * 3;
-    for (let i: u32 = 0; i < count; i++) clear(load<u32>(log + (i << 2)));
-  } else {
-    memory.fill(base, 0xff, TLB_TABLE_SIZE * 3);
-  }
+  memory.fill(load<u32>(VP_TLB), 0xff, TLB_TABLE_SIZE * 3);
   store<u32>(TLB_LOG_COUNT, 0);
+  store<u32>(UPPER_CODE_CHANGES, 0);
   store<u64>(GIGABYTE_PAGES, 0);
   memory.fill(LARGE_PAGES, 0, LARGE_PAGES_BYTES);
   newGeneration();
 }
 
-/** Empties tables that were never in use. */
-export function resetTables(): void {
-  store<u32>(TLB_LOG_COUNT, TLB_LOG_ENTRIES + 1);
-  flushAll();
+/**
+ * CR3 changed: drops all but the pages that are global. Only one PCID's translations are ever kept, which processors
+ * may do.
+ */
+export function flushNotGlobal(): void {
+  const count = load<u32>(TLB_LOG_COUNT);
+  if (count > TLB_LOG_ENTRIES) {
+    flushAll();
+    return;
+  }
+  const log = load<u32>(VP_TLB) + TLB_TABLE_SIZE * 3;
+  for (let i: u32 = 0; i < count; i++) clear(load<u32>(log + (i << 2)));
+  store<u32>(TLB_LOG_COUNT, 0);
+  renew(GENERATIONS);
+  if (load<u32>(UPPER_CODE_CHANGES) != 0) {
+    store<u32>(UPPER_CODE_CHANGES, 0);
+    renew(GENERATIONS + 4);
+  }
 }
 
 /** The bit that stands for a piece of 2 MiB in its byte of LARGE_PAGES. */
@@ -144,12 +164,12 @@ export function flushPage(va: u64): void {
   if (large) {
     const first = load<u32>(VP_TLB) + ((<u32>(va >> 12) & TLB_MASK & ~511) << 5);
     for (let table: u32 = 0; table < 3; table++) memory.fill(first + table * TLB_TABLE_SIZE, 0xff, 512 * 32);
-    newGeneration();
+    renew(generationOf(va));
     return;
   }
   const base = load<u32>(VP_TLB) + ((<u32>(va >> 12) & TLB_MASK) << 5);
   for (let table: u32 = 0; table < 3; table++) clear(base + table * TLB_TABLE_SIZE);
-  newGeneration();
+  renew(generationOf(va));
 }
 
 /** An arena page got its first code: writes to it must be seen from now on. The caller does so for each VP. */

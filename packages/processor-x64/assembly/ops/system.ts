@@ -85,7 +85,7 @@ import {
   XCR0,
   ZF,
 } from '../state';
-import { flushAll, flushPage } from '../tlb';
+import { flushAll, flushNotGlobal, flushPage } from '../tlb';
 
 const CR0_BITS: u32 =
   CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
@@ -189,7 +189,7 @@ function writeCr3(value: u64): bool {
   if ((load<u32>(CR4) & CR4_PCIDE) != 0) value &= ~NO_FLUSH;
   if (inLongMode() && value >> 40 != 0) return false;
   store<u64>(CR3, value);
-  flushAll();
+  flushNotGlobal();
   return true;
 }
 
@@ -397,7 +397,10 @@ export function invalidatePcid(op: u32): void {
   if (type < 2 && pcid >> 12 != 0) raiseGp(0);
   if (type < 2 && (load<u32>(CR4) & CR4_PCIDE) == 0 && pcid != 0) raiseGp(0);
   if (type == 0 && <u64>((<i64>address << 16) >> 16) != address) raiseGp(0);
-  flushAll();
+  // Of one address, of one PCID, all, all but those of global pages.
+  if (type == 0) flushPage(address);
+  else if (type == 2) flushAll();
+  else flushNotGlobal();
 }
 
 export function clearTaskSwitched(): void {
