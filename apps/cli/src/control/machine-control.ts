@@ -78,7 +78,7 @@ export class MachineControl {
       case 'heartbeat':
         return this.#heartbeat();
       case 'shutdown':
-        return await this.#shutdown(args, context);
+        return await this.#shutdown(args);
       case 'time':
         return await this.#need('timeSync').sync();
       case 'kvp-get':
@@ -138,13 +138,13 @@ export class MachineControl {
     return { state, missed, sinceLastBeatMs };
   }
 
-  async #shutdown(args: Arguments, { signal }: VerbContext): Promise<unknown> {
+  async #shutdown(args: Arguments): Promise<unknown> {
     const action = args.oneOf<ShutdownAction>('action', ['power-off', 'reboot', 'hibernate']);
     const force = args.flag('force');
     const message = args.optionalText('message');
     await this.#need('shutdown').request({ action, force, message });
     if (!args.flag('wait')) return { accepted: true };
-    const end = await until(this.#machine.ended, signal);
+    const end = await this.#machine.ended;
     return { accepted: true, end: end.reason };
   }
 
@@ -181,17 +181,7 @@ export class MachineControl {
         { signal: context.signal },
       );
       const frozenMs = Math.round(performance.now() - frozenAtMs);
-      const images: { file: string; sizeBytes: number }[] = [];
-      for (const [index, snapshot] of snapshots.entries()) {
-        const file = targets[index];
-        await saveDisk(snapshot, file, {
-          format,
-          signal: context.signal,
-          onProgress: (done, total) => context.progress({ what: file, done, total }),
-        });
-        images.push({ file, sizeBytes: snapshot.sizeBytes });
-      }
-      return { frozenMs, images };
+      return { frozenMs, images: await saveAll(snapshots, targets, format, context) };
     } finally {
       // Who gave up did not wait for it.
       await taking.catch(() => {});
@@ -219,10 +209,24 @@ function plain({ value }: KvpValue): string | number {
   return typeof value === 'bigint' ? String(value) : value;
 }
 
-function until<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    // The machine's end comes with both: its outcome is the one that counts.
-    signal.addEventListener('abort', () => setImmediate(() => reject(signal.reason)));
-    promise.then(resolve, reject);
-  });
+/** Makes images of disks: of all of them, or of none. */
+async function saveAll(
+  disks: readonly Disk[],
+  files: readonly string[],
+  format: string,
+  { signal, progress }: VerbContext,
+): Promise<{ file: string; sizeBytes: number }[]> {
+  const images: { file: string; sizeBytes: number }[] = [];
+  try {
+    for (const [index, disk] of disks.entries()) {
+      const file = files[index];
+      const onProgress = (done: number, total: number) => progress({ what: file, done, total });
+      await saveDisk(disk, file, { format, signal, onProgress });
+      images.push({ file, sizeBytes: disk.sizeBytes });
+    }
+    return images;
+  } catch (error) {
+    for (const { file } of images) fs.rmSync(file, { force: true });
+    throw error;
+  }
 }

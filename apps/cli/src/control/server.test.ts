@@ -104,6 +104,23 @@ describe('a machine’s control', () => {
     expect(asked).toEqual(['one']);
   });
 
+  it('ends, whatever it was asked has no end, and gives the outcome of what ends with it', async () => {
+    const ended = Promise.withResolvers<string>();
+    let asked = 0;
+    const server = await listen((verb) => {
+      asked++;
+      return verb === 'wait' ? ended.promise : new Promise(() => {});
+    });
+    const endless = call('machine', 'endless');
+    endless.catch(() => {});
+    const waiting = call('machine', 'wait');
+    while (asked < 2) await new Promise(setImmediate);
+    ended.resolve('power-off');
+    await server.close();
+    await expect(endless).rejects.toMatchObject({ code: 'MACHINE_ENDED' });
+    expect(await waiting).toBe('power-off');
+  });
+
   it('hears of a client that goes, and of its own end', async () => {
     const reasons: string[] = [];
     const begun: (() => void)[] = [];

@@ -106,13 +106,13 @@ async function answer(
   let reply: ControlReply;
   try {
     const { verb, args } = parseRequest(line);
-    const result = await handle(verb, args, {
+    const result = handle(verb, args, {
       signal,
       progress(progress) {
         if (socket.writable && socket.writableLength < MAX_UNREAD_BYTES) socket.write(lineOf({ progress }));
       },
     });
-    reply = { result: result ?? null };
+    reply = { result: (await orAborted(result, signal)) ?? null };
   } catch (error) {
     reply = errorReply(error);
   }
@@ -131,6 +131,18 @@ async function answer(
     socket.end(lineOf(reply));
     socket.resume();
     socket.once('finish', () => socket.destroy());
+  });
+}
+
+/**
+ * The outcome of a verb, or the reason why nobody waits for it any more: a guest that has ended answers nothing, and
+ * what it was asked ends only when its partition does. What ends together with the machine is an outcome still.
+ */
+function orAborted<T>(result: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => setImmediate(() => reject(signal.reason));
+    signal.addEventListener('abort', abort);
+    result.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
 }
 
