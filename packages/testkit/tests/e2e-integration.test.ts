@@ -318,6 +318,25 @@ describe('backup', () => {
     expect(guest.log).toEqual(['freeze', 'thaw', 'thaw', 'thaw', 'freeze', 'thaw']);
   });
 
+  it('copies nothing where it was given up before the guest was frozen', async () => {
+    const guest = new InstalledServices();
+    guest.freezeNs = SECOND_NS;
+    const giveUp = new AbortController();
+    await withServices({
+      guest,
+      async host(_, partition) {
+        const copy = async () => guest.log.push('copy');
+        const backup = service(partition, 'vss').backup(copy, { signal: giveUp.signal });
+        backup.catch(() => {});
+        await pass(partition, 0.5 * SECOND_NS);
+        giveUp.abort(new Error('enough'));
+        await expect(backup).rejects.toThrow('enough');
+        await pass(partition, SECOND_NS);
+      },
+    });
+    expect(guest.log).toEqual(['freeze', 'thaw']);
+  });
+
   it('copies nothing of a guest that cannot freeze', async () => {
     const guest = new InstalledServices();
     guest.freezes.push(false);

@@ -88,6 +88,7 @@ export class VssService {
     given: AbortSignal | undefined,
     copy: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
+    given?.throwIfAborted();
     const { timers } = this.#services;
     const late = new AbortController();
     const timer = timers.at(timers.clock.nowNs() + timeoutMs * 1e6, () =>
