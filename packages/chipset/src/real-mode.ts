@@ -4,8 +4,8 @@ import type { Pic } from './pic.ts';
 /** Where the handlers lie: behind the vectors and the data that a PC's firmware keeps there. */
 const HANDLERS = 0x500;
 /** Vectors of the interrupt controllers, as a PC's firmware chooses them. */
-export const MASTER_VECTOR = 0x08;
-export const SLAVE_VECTOR = 0x70;
+const MASTER_VECTOR = 0x08;
+const SLAVE_VECTOR = 0x70;
 const VECTORS = 256;
 /** IRQ 0, and 2, the cascade. */
 const UNMASKED = 0x05;
