@@ -153,6 +153,8 @@ function dumpOf(partition: HostedPartition, vpCount: number, end: RunEnd): { dum
   return { dump: Array.from({ length: vpCount }, (_, vp) => vpDump(partition, vp)).join('\n') };
 }
 
+const LONGEST_INTERVAL_MS = 2 ** 31 - 1;
+
 async function runUntil(
   partition: HostedPartition,
   signal: AbortSignal,
@@ -167,6 +169,8 @@ async function runUntil(
     stop();
   };
   const timer = timeoutSeconds === undefined ? undefined : setTimeout(expire, timeoutSeconds * 1000);
+  // Node would end where nothing is left that could wake a guest which sleeps for good; the user has not said so.
+  const staying = setInterval(() => {}, LONGEST_INTERVAL_MS);
   try {
     const end = await partition.run();
     // The guest may have come to its own end first.
@@ -176,6 +180,7 @@ async function runUntil(
     return late ? { reason: 'time-out' } : end;
   } finally {
     clearTimeout(timer);
+    clearInterval(staying);
     signal.removeEventListener('abort', stop);
   }
 }

@@ -67,6 +67,16 @@ describe('kensho run', { timeout: 60_000 }, () => {
     expect(await ending).toEqual({ code: 130, stdout: 'hello\n', stderr: 'kensho: interrupted\n' });
   });
 
+  it('waits with a guest that nothing can wake, until the user ends it', async () => {
+    const { child, ending } = start('--kernel', 'kernel', '--cmdline', 'h');
+    child.stdin?.end();
+    await new Promise((resolve) => child.stdout?.once('data', resolve));
+    // Time to end by itself, which it must not.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    child.kill('SIGINT');
+    expect(await ending).toEqual({ code: 130, stdout: 'hello\n', stderr: 'kensho: interrupted\n' });
+  });
+
   it.each<[string[], number, RegExp]>([
     [['--cmdline', 'p', '--serial', 'pty'], 2, /stdio or file:PATH, not 'pty'/],
     [['--cmdline', 'p', '--initrd', 'absent'], 1, /initrd absent/],
