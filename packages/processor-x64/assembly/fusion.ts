@@ -13,15 +13,18 @@ import {
   FLAG_TO_REG,
   flagsOf,
   handlerOf,
+  immOf,
   indexOf,
   RECORD_SIZE,
   rmOf,
   segmentOf,
   sizeOf,
 } from './record';
-import { RSP, SEG_BASE, SEGMENT_SIZE, SEGMENTS, ZERO } from './state';
+import { MODE, MODE_CODE32, MODE_FLAT, MODE_STACK32, RSP, SEG_BASE, SEGMENT_SIZE, SEGMENTS, ZERO } from './state';
 
 const NOT_FUSED: u32 = 0xff;
+/** Bits of MODE that 64-bit code never has together. */
+const FLAT32: u32 = MODE_CODE32 | MODE_STACK32 | MODE_FLAT;
 
 export function fuse(records: u32, count: u32): void {
   const end = records + count * RECORD_SIZE;
@@ -52,7 +55,11 @@ function specialize(op: u32): void {
     specializeSse(op, handler, isMem);
     return;
   }
-  if (handler >= <i32>COLD_FIRST || !isMem) return;
+  if (handler >= <i32>COLD_FIRST) {
+    if (!isMem && sizeOf(op) == 2 && (load<u32>(MODE) & FLAT32) == FLAT32) specializeStack32(op, handler);
+    return;
+  }
+  if (!isMem) return;
   if ((flagsOf(op) & FLAG_SEGMENTED) != 0) {
     // In 64-bit code the base of FS or GS is one more thing to add: it takes the place of a missing index.
     if (addressSizeOf(op) != 3 || indexOf(op) != ZERO) return;
@@ -69,6 +76,27 @@ function specialize(op: u32): void {
     case H.MOV_MR_32:
     case H.MOV_MR_64:
       store<u16>(op, handler - H.MOV_MR_32 + H.STORE_32);
+      break;
+  }
+}
+
+/** The stack in flat 32-bit code. */
+function specializeStack32(op: u32, handler: i32): void {
+  switch (handler) {
+    case H.PUSH_RM:
+      store<u16>(op, H.PUSH_R_32);
+      break;
+    case H.POP_RM:
+      store<u16>(op, H.POP_R_32);
+      break;
+    case H.PUSH_IMM:
+      store<u16>(op, H.PUSH_I_32);
+      break;
+    case H.CALL:
+      store<u16>(op, H.CALL_32);
+      break;
+    case H.RET:
+      if (immOf(op) == 0) store<u16>(op, H.RET_32);
       break;
   }
 }

@@ -208,6 +208,25 @@ export const MI: u32 = 4;
   store<u64>(rmOf(op), value);
 }
 
+// The same in flat 32-bit code.
+
+// @ts-ignore: decorator
+@inline export function push32(op: u32, value: u32): void {
+  const top: u32 = load<u32>(RSP) - 4;
+  write<u32>(op, top, value);
+  store<u64>(RSP, top);
+}
+
+/** What lies on top of the stack, which it is taken off. */
+// @ts-ignore: decorator
+@inline export function pop32(op: u32): u32 {
+  const top: u32 = load<u32>(RSP);
+  const value = read<u32>(op, top);
+  const above: u32 = top + 4;
+  store<u64>(RSP, above);
+  return value;
+}
+
 /** Two PUSH, of registers other than RSP; the first of them where the TLB does not know the stack. */
 // @ts-ignore: decorator
 @inline export function pushTwo(op: u32): u32 {

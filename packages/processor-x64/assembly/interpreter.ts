@@ -48,8 +48,10 @@ import {
   OP_SUB,
   OP_TEST,
   OP_XOR,
+  pop32,
   pop64,
   popTwo,
+  push32,
   push64,
   pushTwo,
   put,
@@ -1016,6 +1018,22 @@ export function run(): u32 {
         continue;
       case H.POP_POP:
         pc = popTwo(pc);
+        continue;
+      case H.PUSH_R_32:
+        push32(pc, load<u32>(rmOf(pc)));
+        break;
+      case H.POP_R_32:
+        store<u64>(rmOf(pc), pop32(pc));
+        break;
+      case H.PUSH_I_32:
+        push32(pc, load<u32>(pc, 24));
+        break;
+      case H.CALL_32:
+        push32(pc, <u32>load<u64>(RIP_PAGE) + nextOffsetOf(pc));
+        pc = taken(pc);
+        continue;
+      case H.RET_32:
+        pc = jump(pc, pop32(pc));
         continue;
       case H.MOVSD_LOAD:
         if (!movsdLoad(pc)) asFpu(pc);
