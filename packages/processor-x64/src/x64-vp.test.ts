@@ -306,6 +306,13 @@ describe('the hypervisor', () => {
     expect(refused.vp.run(100)).toBe(VpExit.TRIPLE_FAULT);
   });
 
+  test('shows a revision of its microcode that no guest wants to have updated', () => {
+    // mov ecx, 0x8b; xor eax, eax; xor edx, edx; wrmsr; rdmsr; hlt
+    const machine = longMode('b98b000000 31c0 31d2 0f30 0f32 f4');
+    expect(machine.vp.run(100)).toBe(VpExit.HALT);
+    expect([machine.get(HvRegister.RAX), machine.get(HvRegister.RDX)]).toEqual([0n, 0xffffffffn]);
+  });
+
   test('reads the time stamp off the clock', () => {
     const machine = longMode('0f31 f4');
     machine.clock.advance(0x1_0000_0005);

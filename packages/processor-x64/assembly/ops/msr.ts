@@ -72,6 +72,12 @@ const IA32_GS_BASE: u32 = 0xc0000101;
 const IA32_KERNEL_GS_BASE: u32 = 0xc0000102;
 const IA32_TSC_AUX: u32 = 0xc0000103;
 
+/**
+ * The revision that Hyper-V shows its guests, in the upper half: newer than any, so that none leaves a feature alone for
+ * want of an update (Linux: TSC-deadline timers).
+ */
+const MICROCODE_REVISION: u64 = 0xffff_ffff_0000_0000;
+
 /** Eight variable ranges, fixed ranges, write-combining. */
 const MTRR_CAPABILITIES: u64 = 0x508;
 
@@ -164,8 +170,10 @@ export function readMsr(): void {
       case IA32_PRED_CMD:
         raiseGp(0);
         break;
-      case IA32_PLATFORM_ID:
       case IA32_BIOS_SIGN_ID:
+        value = MICROCODE_REVISION;
+        break;
+      case IA32_PLATFORM_ID:
       case IA32_MCG_CAP:
         break;
       default:
