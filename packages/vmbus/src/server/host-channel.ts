@@ -28,10 +28,13 @@ import { RingWriter } from '../ring/ring-writer.ts';
 /** Packets held back for a guest that does not read; one more is dropped. */
 const QUEUE_LIMIT_BYTES = 4 * 1024 * 1024;
 
-/** What a guest that writes a burst leaves between two packets at most, and for how long it is let do so. */
-const BURST_GAP_NS = 300_000;
-const BURST_LIMIT_NS = 2_000_000;
-/** Signals that are served at once after one for which nothing but time was gained by waiting. */
+/**
+ * What a guest that writes a burst leaves between two packets at most, and for how long it is let do so: on a host
+ * that is busy otherwise a request of Linux may take it some hundred microseconds.
+ */
+const BURST_GAP_NS = 1_000_000;
+const BURST_LIMIT_NS = 4_000_000;
+/** Signals that are served at once after one for which the guest was busy with something else. */
 const SERVED_AT_ONCE = 64;
 
 /** Where the pages of a channel's rings lie in the arena, each with its control page first. */
@@ -79,7 +82,7 @@ export interface HostChannelDeps {
  * - A batched channel also stays masked from the guest's signal until its packets are read, which is when the guest
  *   has written all that it had to write: guest and host share this thread, so that the requests which it adds in the
  *   meantime lose nothing by it, and share one signal, one round of work and, where they are answered at once, one
- *   interrupt. Where waiting gained nothing, the next signals are served at once.
+ *   interrupt. A guest that does something else meanwhile has its next signals served at once.
  * - Where the guest's ring has no room, packets wait in order, and nothing is read: the guest gets no answers that
  *   it makes no room for. The pending-send size asks it for a signal once it made room, for half a ring at a time so
  *   that a slow reader does not cost a signal for each packet. A guest that does not offer that feature (Linux
@@ -278,10 +281,8 @@ export class RingHostChannel implements HostChannel {
     this.#burstTimer = timers.at(Math.min(nowNs + BURST_GAP_NS, untilNs), () => {
       const writes = !this.#stale && this.#reader.writeIndex !== before;
       if (writes && timers.clock.nowNs() < untilNs) return this.#watchBurst(untilNs);
-      const packetsBefore = this.#packetsIn.value;
+      if (!writes) this.#impatient = SERVED_AT_ONCE;
       this.#endBurst();
-      // One request at a time, and something else that keeps the guest busy.
-      if (this.#packetsIn.value - packetsBefore === 1) this.#impatient = SERVED_AT_ONCE;
     });
   }
 
