@@ -43,7 +43,12 @@ export interface ScsiController extends Device {
   readonly vsp: StorageVsp;
 }
 
-/** Device kind `scsi`; takes {@link ScsiControllerOptions}. */
+/**
+ * Device kind `scsi`; takes {@link ScsiControllerOptions}.
+ *
+ * Before it is removed from a running Linux its units must be detached, and the guest must have noticed: Linux reads no
+ * answer after a rescind (`drivers/hv/channel_mgmt.c`), and would wait for one to its SYNCHRONIZE CACHE for good.
+ */
 export const scsiControllerKind: DeviceKind = {
   id: 'scsi',
   description: 'Synthetic SCSI controller with disks and DVD drives, over VMBus',
