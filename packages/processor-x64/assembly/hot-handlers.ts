@@ -9,7 +9,6 @@ import {
   ADD,
   carry,
   condition,
-  DEC,
   INC,
   lazy,
   lazyLogic,

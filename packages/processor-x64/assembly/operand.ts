@@ -48,7 +48,7 @@ export function effectiveAddress(op: u32, size: u32, write: bool): u64 {
   return (flagsOf(op) & FLAG_SEGMENTED) != 0 ? segmentAddress(segmentOf(op), offset, size, write) : offset;
 }
 
-/** The same for the hot handlers: what needs nothing but an addition is done in place. */
+/** The same in place, where it is a mere addition. hot-access.ts has it for the hot handlers, with CUR. */
 // @ts-ignore: decorator
 @inline export function address(op: u32, size: u32, write: bool): u64 {
   if ((load<u8>(op, 5) & (FLAG_SEGMENTED | FLAG_ADDRESS32)) != 0) return effectiveAddress(op, size, write);

@@ -1,4 +1,4 @@
-// Integer arithmetic and logic of any size and form (Intel SDM 2); the common forms have handlers in hot.ts.
+// Integer arithmetic and logic of any size and form (Intel SDM 2); the common forms have handlers in hot-handlers.ts.
 import {
   ADC,
   ADD,
