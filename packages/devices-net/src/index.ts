@@ -23,6 +23,13 @@ export * from './backend/network.ts';
 export { unplugged } from './backend/none.ts';
 export * from './backend/port.ts';
 export { Tap, type TapOptions } from './backend/tap.ts';
+export {
+  TulipAdapter,
+  type TulipAdapterOptions,
+  type TulipServices,
+} from './emulated/tulip-adapter.ts';
+export { TulipFunction, type TulipFunctionServices } from './emulated/tulip-function.ts';
+export { type TulipOptions, tulipKind } from './emulated/tulip-kind.ts';
 export * from './frame/ethernet.ts';
 export { finishFrame } from './frame/offload.ts';
 export * from './guest-interface.ts';

@@ -1,6 +1,7 @@
 import { DEVICES, definePlugin, type Plugin } from '@kensho/core';
 import { BUILT_IN_NETWORKS } from './backend/built-in.ts';
 import { NETWORKS } from './backend/network.ts';
+import { tulipKind } from './emulated/tulip-kind.ts';
 import { SWITCHES, Switches } from './switch/switches.ts';
 import { networkKind } from './vsp/network-kind.ts';
 
@@ -11,6 +12,7 @@ export const netPlugin: Plugin = definePlugin({
   register(context) {
     context.provideHost(SWITCHES, { useFactory: () => new Switches() });
     context.contribute(DEVICES, networkKind);
+    context.contribute(DEVICES, tulipKind);
     for (const kind of BUILT_IN_NETWORKS) context.contribute(NETWORKS, kind);
   },
 });

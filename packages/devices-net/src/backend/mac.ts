@@ -1,9 +1,17 @@
-import { KenshoError } from '@kensho/core';
+import { guidToBytes, KenshoError, stableGuid } from '@kensho/core';
 
 /** Length of an Ethernet address. */
 export const MAC_BYTES = 6;
 /** The VLAN identifier in tag control information (IEEE 802.1Q). */
 export const VLAN_ID_MASK = 0xfff;
+
+/** What Hyper-V's own addresses begin with. */
+const MAC_PREFIX = [0x00, 0x15, 0x5d] as const;
+
+/** The same address for the same name, on every host. */
+export function stableMac(name: string): Uint8Array {
+  return Uint8Array.of(...MAC_PREFIX, ...guidToBytes(stableGuid(`mac:${name}`)).subarray(0, 3));
+}
 
 /** `00:15:5d:01:02:03` or with hyphens. Throws KenshoError BAD_MAC; also for a group's address. */
 export function parseMac(text: string): Uint8Array {

@@ -5,13 +5,13 @@ import {
   DMA,
   GUEST_FAULTS,
   type Guid,
-  guidToBytes,
   KenshoError,
   PARTITION_INFO,
   stableGuid,
   WORK,
 } from '@kensho/core';
 import { VMBUS } from '@kensho/vmbus';
+import { stableMac } from '../backend/mac.ts';
 import { type NetworkSpec, openNetwork } from '../backend/network.ts';
 import type { NetworkConnector } from '../backend/port.ts';
 import { NetworkVsp, type NetworkVspOptions } from './network-vsp.ts';
@@ -31,9 +31,6 @@ export interface NetworkOptions
 export interface NetworkDevice extends Device {
   readonly vsp: NetworkVsp;
 }
-
-/** What Hyper-V's own addresses begin with. */
-const MAC_PREFIX = [0x00, 0x15, 0x5d] as const;
 
 /** Device kind `network`; takes {@link NetworkOptions}. */
 export const networkKind: DeviceKind = {
@@ -78,7 +75,3 @@ export const networkKind: DeviceKind = {
     }
   },
 };
-
-function stableMac(name: string): Uint8Array {
-  return Uint8Array.of(...MAC_PREFIX, ...guidToBytes(stableGuid(`mac:${name}`)).subarray(0, 3));
-}

@@ -8,6 +8,7 @@ import {
   type LogFields,
 } from '@kensho/core';
 import type { ChannelEndpoint, HostChannel, Offer, Vmbus } from '@kensho/vmbus';
+import { UNPLUGGED } from '../backend/none.ts';
 import type { Frame, NetworkAdapter, NetworkConnector, NetworkPort } from '../backend/port.ts';
 import { ETHERNET_HEADER_BYTES, isGroupAddressed } from '../frame/ethernet.ts';
 import { NETWORK_INTERFACE_ID } from '../protocol/nvsp.ts';
@@ -206,11 +207,3 @@ export class NetworkVsp implements ChannelEndpoint, NetworkAdapter, NetworkHost,
     this.#faults.report(`network.${kind}`, `${this.id}: network message refused: ${kind}`, fields);
   }
 }
-
-/** What an adapter has that is not plugged in. */
-const UNPLUGGED: NetworkPort = {
-  linkUp: false,
-  send: () => {},
-  receiveReady: () => {},
-  close: () => {},
-};
