@@ -1,6 +1,9 @@
+import path from 'node:path';
 import type { SerialBackend, SerialLine } from '@kensho/chipset';
+import type { HostedPartition } from '@kensho/core';
 import type { MachineOptions } from '@kensho/machine';
 import { describe, expect, it } from 'vitest';
+import { loadPlugins } from './plugins.ts';
 import { Ended, type KernelRun, runKernel } from './run-kernel.ts';
 import { LONG_MODE_KERNEL, MULTIBOOT_KERNEL } from './test-utils/test-kernels.ts';
 
@@ -29,7 +32,7 @@ interface Given extends Partial<Omit<KernelRun, 'machine'>>, Partial<MachineOpti
 
 async function boot({ commandLine, kernel = MULTIBOOT_KERNEL, input, ...given }: Given) {
   const serial = new Terminal(input);
-  const { timeoutSeconds, signal = new AbortController().signal, onLoaded, ...machine } = given;
+  const { timeoutSeconds, signal = new AbortController().signal, onLoaded, plugins, ...machine } = given;
   const report = await runKernel({
     machine: {
       memoryBytes: 32 * 2 ** 20,
@@ -41,6 +44,7 @@ async function boot({ commandLine, kernel = MULTIBOOT_KERNEL, input, ...given }:
       guest: { kernel, commandLine },
       ...machine,
     },
+    plugins,
     timeoutSeconds,
     signal,
     onLoaded,
@@ -117,6 +121,28 @@ describe('a kernel', () => {
   it('is not started where its user was quicker', async () => {
     const signal = AbortSignal.abort(new Error('interrupted'));
     await expect(boot({ commandLine: 'p', signal })).rejects.toThrow('interrupted');
+  });
+});
+
+describe('a plugin of a third party', () => {
+  it.each([true, false])('adds its devices, those on VMBus where there is one: %s', async (integration) => {
+    const plugins = await loadPlugins([
+      path.join(import.meta.dirname, '../../../examples/echo-device/src/index.ts'),
+    ]);
+    const found: Record<string, boolean> = {};
+    const onLoaded = (partition: HostedPartition) => {
+      for (const id of ['echo-vsp', 'echo-ports']) {
+        try {
+          partition.device(id);
+          found[id] = true;
+        } catch {
+          found[id] = false;
+        }
+      }
+    };
+    const { end } = await boot({ commandLine: 'p', integration, plugins, onLoaded });
+    expect(end.reason).toBe('power-off');
+    expect(found).toEqual({ 'echo-vsp': integration, 'echo-ports': true });
   });
 });
 

@@ -2,6 +2,7 @@ import {
   DEVICES,
   type Device,
   type DeviceKind,
+  type DeviceSpec,
   DMA,
   definePlugin,
   GUEST_FAULTS,
@@ -68,3 +69,9 @@ export const echoPlugin = definePlugin({
     context.contribute(DEVICES, echoPorts);
   },
 });
+
+/** What `kensho run --plugin` gives each machine. */
+export const devices: readonly DeviceSpec[] = [
+  { kind: 'echo-vsp', id: 'echo-vsp' },
+  { kind: 'echo-ports', id: 'echo-ports' },
+];
