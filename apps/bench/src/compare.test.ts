@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { compareStorageReports } from './compare.ts';
-import { parseStorageReport } from './results.ts';
+import { compareReports } from './compare.ts';
 import { seededRandom } from './stats/random.ts';
+import { parseStorageReport } from './storage/results.ts';
 import { reportOf } from './test-utils/samples.ts';
 
 /** Samples of about `speed`, a few percent apart. */
@@ -12,7 +12,7 @@ function noisy(speed: number, seed: number, options = {}) {
 
 describe('compare', () => {
   it('tells a difference, its direction and its size', () => {
-    const { comparisons, differing } = compareStorageReports(noisy(10_000, 1), noisy(8000, 2));
+    const { comparisons, differing } = compareReports(noisy(10_000, 1), noisy(8000, 2));
     expect(differing).toBe(comparisons.length);
     for (const { metric, ratio, p, verdict } of comparisons) {
       expect(verdict).toBe('worse');
@@ -23,19 +23,19 @@ describe('compare', () => {
       expect(ratio.low).toBeLessThanOrEqual(ratio.value);
       expect(ratio.high).toBeGreaterThanOrEqual(ratio.value);
     }
-    const [faster] = compareStorageReports(noisy(8000, 2), noisy(10_000, 1)).comparisons;
+    const [faster] = compareReports(noisy(8000, 2), noisy(10_000, 1)).comparisons;
     expect(faster.verdict).toBe('better');
   });
 
   it('finds nothing between a run and itself', () => {
     const run = noisy(10_000, 1);
-    const { comparisons, differing } = compareStorageReports(run, run);
+    const { comparisons, differing } = compareReports(run, run);
     expect(differing).toBe(0);
     expect(new Set(comparisons.map(({ verdict }) => verdict))).toEqual(new Set(['same']));
   });
 
   it('says when no difference could be told', () => {
-    const { comparisons, differing } = compareStorageReports(
+    const { comparisons, differing } = compareReports(
       noisy(10_000, 1, { runs: 3 }),
       noisy(1000, 2, { runs: 3 }),
     );
@@ -45,18 +45,18 @@ describe('compare', () => {
 
   it('refuses other settings and other images, naming them', () => {
     const run = noisy(1, 1);
-    expect(() => compareStorageReports(run, noisy(1, 1, { blockBytes: [8192] }))).toThrow(
+    expect(() => compareReports(run, noisy(1, 1, { blockBytes: [8192] }))).toThrow(
       /jobs: .*seq-read 4k x32.* \/ .*seq-read 8k x32/,
     );
     const other = { ...run, image: { ...run.image, sha256: 'cd'.repeat(32) } };
-    expect(() => compareStorageReports(run, other)).toThrow(/image/);
-    expect(() => compareStorageReports(run, noisy(1, 1, { runs: 9, seed: 5 }))).not.toThrow();
+    expect(() => compareReports(run, other)).toThrow(/image/);
+    expect(() => compareReports(run, noisy(1, 1, { runs: 9, seed: 5 }))).not.toThrow();
   });
 
   it('names the environments’ differences', () => {
     const run = noisy(1, 1);
     const moved = { ...run, environment: { ...run.environment, cpu: 'Other' } };
-    expect(compareStorageReports(run, moved).environmentDifferences).toEqual([
+    expect(compareReports(run, moved).environmentDifferences).toEqual([
       `cpu: ${run.environment.cpu} / Other`,
     ]);
   });

@@ -1,13 +1,12 @@
 import { KenshoError } from '@kensho/core';
-import { type BenchPath, type Job, jobName } from './options.ts';
-import type { Sample, StorageReport } from './results.ts';
+import type { BenchPath, Job } from './options.ts';
+import type { Report, Sample } from './results.ts';
 import { type Estimate, ratioEstimate } from './stats/estimate.ts';
 import { seededRandom } from './stats/random.ts';
 import { leastRankSumP, rankSumTest } from './stats/rank-sum.ts';
-import { cpuNsPerOperation, operationsPerSecond } from './summary.ts';
-
-/** Names the shape of {@link StorageComparison}. */
-export const STORAGE_COMPARISON_SCHEMA = 'kensho.bench.compare/2';
+import { cpuNsPerOperation, hasLatency, latencyOf, operationsPerSecond } from './summary.ts';
+import type { Topic } from './topic.ts';
+import { topicOf } from './topics.ts';
 
 /** A difference is called one where chance alone would show it less often than this. */
 const SIGNIFICANCE = 0.05;
@@ -16,10 +15,12 @@ const SIGNIFICANCE = 0.05;
 export type Metric = 'throughput' | 'latencyP50' | 'latencyP99' | 'cpuPerOperation';
 const METRICS: Readonly<Record<Metric, { better: 'more' | 'less'; of(sample: Sample): number }>> = {
   throughput: { better: 'more', of: operationsPerSecond },
-  latencyP50: { better: 'less', of: (sample) => sample.latencyNs.p50 },
-  latencyP99: { better: 'less', of: (sample) => sample.latencyNs.p99 },
+  latencyP50: { better: 'less', of: latencyOf('p50') },
+  latencyP99: { better: 'less', of: latencyOf('p99') },
   cpuPerOperation: { better: 'less', of: cpuNsPerOperation },
 };
+
+const METRIC_NAMES = Object.keys(METRICS) as readonly Metric[];
 
 /**
  * - `better`, `worse`: B differs from A, and how;
@@ -43,8 +44,9 @@ export interface Comparison {
 }
 
 /** Two runs side by side. */
-export interface StorageComparison {
-  readonly schema: typeof STORAGE_COMPARISON_SCHEMA;
+export interface RunComparison {
+  /** Names the shape; each benchmark has its own. */
+  readonly schema: string;
   readonly a: { readonly created: string; readonly version: string };
   readonly b: { readonly created: string; readonly version: string };
   /** Facts of the environment that differ: `cpu: X / Y`. */
@@ -57,15 +59,18 @@ export interface StorageComparison {
  * Compares two runs of the same settings, sample against sample. The samples of two runs are not paired, so that the
  * test is one of ranks. Throws KenshoError SETTINGS_DIFFER, naming what differs.
  */
-export function compareStorageReports(a: StorageReport, b: StorageReport): StorageComparison {
-  checkSettings(a, b);
+export function compareReports(a: Report, b: Report): RunComparison {
+  const topic = topicOf(a);
+  checkSettings(a, b, topic);
   const random = seededRandom(a.settings.seed);
   const { jobs, paths } = a.settings;
   const comparisons = jobs.flatMap((job) =>
     paths.flatMap((path) => {
-      const own = ({ samples }: StorageReport) =>
-        samples.filter((sample) => jobName(sample.job) === jobName(job) && sample.path === path);
-      return (Object.keys(METRICS) as Metric[]).map((metric): Comparison => {
+      const own = ({ samples }: Report) =>
+        samples.filter((sample) => topic.jobName(sample.job) === topic.jobName(job) && sample.path === path);
+      const waited = [...own(a), ...own(b)].every(hasLatency);
+      const metrics = waited ? METRIC_NAMES : METRIC_NAMES.filter((name) => !name.startsWith('latency'));
+      return metrics.map((metric): Comparison => {
         const { better, of } = METRICS[metric];
         const valuesA = own(a).map(of);
         const valuesB = own(b).map(of);
@@ -88,7 +93,7 @@ export function compareStorageReports(a: StorageReport, b: StorageReport): Stora
     }),
   );
   return {
-    schema: STORAGE_COMPARISON_SCHEMA,
+    schema: topic.comparisonSchema,
     a: { created: a.created, version: a.version },
     b: { created: b.created, version: b.version },
     environmentDifferences: differences(a.environment, b.environment),
@@ -97,19 +102,19 @@ export function compareStorageReports(a: StorageReport, b: StorageReport): Stora
   };
 }
 
-function checkSettings(a: StorageReport, b: StorageReport): void {
+function checkSettings(a: Report, b: Report, topic: Topic): void {
+  if (a.schema !== b.schema) {
+    throw new KenshoError('SETTINGS_DIFFER', `the runs are of two benchmarks: ${a.schema} and ${b.schema}`);
+  }
   // More runs are more samples, not another experiment; the seed only chooses which blocks.
   const { runs: _runsA, seed: _seedA, jobs: jobsA, ...settingsA } = a.settings;
   const { runs: _runsB, seed: _seedB, jobs: jobsB, ...settingsB } = b.settings;
-  const names = (jobs: readonly Job[]) => ({ jobs: jobs.map(jobName).join(', ') });
+  const names = (jobs: readonly Job[]) => ({ jobs: jobs.map((job) => topic.jobName(job)).join(', ') });
   const found = [
     ...differences(names(jobsA), names(jobsB)),
     ...differences(settingsA, settingsB),
     ...differences({ guest: a.guest }, { guest: b.guest }),
-    ...differences(
-      { image: a.image.sha256, format: a.image.format },
-      { image: b.image.sha256, format: b.image.format },
-    ),
+    ...differences(topic.comparable(a), topic.comparable(b)),
   ];
   if (found.length > 0) {
     throw new KenshoError(

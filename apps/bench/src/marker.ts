@@ -1,6 +1,6 @@
 import {
-  COUNTERS,
   type CounterSnapshot,
+  type Counters,
   counterDifference,
   DEVICES,
   type Device,
@@ -18,25 +18,28 @@ export const MARKER_REGION = 'bench-marker';
 
 /** What happened between the two marks. */
 export interface MarkedWindow {
-  readonly counters: CounterSnapshot;
+  /** Of each partition that is watched. */
+  readonly counters: readonly CounterSnapshot[];
   /** Processor time of the host's process, all threads. */
   readonly cpuNs: number;
 }
 
 /** How a partition's configuration asks for the marker. */
 export interface MarkerOptions {
+  /** Whose counters are taken at the marks; asked at each mark. */
+  readonly watched: () => readonly Counters[];
   readonly onWindow: (window: MarkedWindow) => void;
 }
 
 const marker: DeviceKind = {
   id: 'bench-marker',
-  description: 'takes the partition’s counters at the moments that the guest names',
+  description: 'takes partitions’ counters at the moments that the guest names',
   path: 'platform',
   create(partition, spec): Device {
-    const { onWindow } = spec.options as MarkerOptions;
+    const { watched, onWindow } = spec.options as MarkerOptions;
     const ports = partition.resolve(IO_PORTS);
-    const counters = partition.resolve(COUNTERS);
-    let begin: { counters: CounterSnapshot; cpu: NodeJS.CpuUsage } | undefined;
+    let begin: { counters: readonly CounterSnapshot[]; cpu: NodeJS.CpuUsage } | undefined;
+    const snapshots = () => watched().map((counters) => counters.snapshot());
     const region = {
       name: MARKER_REGION,
       port: MARKER_PORT,
@@ -45,11 +48,12 @@ const marker: DeviceKind = {
         read: () => 0xff,
         write(_offset: number, _sizeBytes: number, mark: number) {
           if (mark === MARK_BEGIN) {
-            begin = { counters: counters.snapshot(), cpu: process.cpuUsage() };
+            begin = { counters: snapshots(), cpu: process.cpuUsage() };
           } else if (mark === MARK_END && begin !== undefined) {
             const { user, system } = process.cpuUsage(begin.cpu);
+            const { counters } = begin;
             onWindow({
-              counters: counterDifference(begin.counters, counters.snapshot()),
+              counters: snapshots().map((after, index) => counterDifference(counters[index], after)),
               cpuNs: (user + system) * 1000,
             });
             begin = undefined;

@@ -1,7 +1,6 @@
 import process from 'node:process';
 import { KenshoError } from '@kensho/core';
-import { measure } from './measurement.ts';
-import type { MeasurementRequest } from './request.ts';
+import { type MeasurementTask, measure } from './measurement.ts';
 import type { Sample } from './results.ts';
 
 /** What the process that takes samples says: how far it is, then one answer. */
@@ -16,8 +15,8 @@ function answer(message: MeasurementMessage): void {
 
 // Started with an IPC channel, asked once, gone with the channel.
 process.once('disconnect', () => process.exit());
-process.once('message', (request: MeasurementRequest) => {
-  measure(request, (now) => process.send?.({ now })).then(
+process.once('message', (task: MeasurementTask) => {
+  measure(task, (now) => process.send?.({ now })).then(
     (samples) => answer({ samples }),
     (error: unknown) => {
       const code = error instanceof KenshoError ? error.code : 'SAMPLE_FAILED';

@@ -1,26 +1,32 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import path from 'node:path';
 import { KenshoError } from '@kensho/core';
+import type { MeasurementTask } from './measurement.ts';
 import type { MeasurementMessage } from './measurement-process.ts';
-import { jobName } from './options.ts';
-import type { MeasurementRequest } from './request.ts';
 import type { Sample } from './results.ts';
 
 /** The entry has this file's ending: sources run as they are, builds as built. */
 const ENTRY = path.join(import.meta.dirname, `measurement-process${path.extname(import.meta.filename)}`);
-/** Beside the windows: start, sweeps over the span, and a slow machine. */
+/** Beside the windows: start, and a slow machine. */
 const PATIENCE_SECONDS = { kit: 60, linux: 300 };
-const SLOWEST_SWEEP_BYTES_PER_SECOND = 2e6;
+
+/** A task for a process, and its seconds beside what every guest needs. */
+export interface Measured {
+  readonly task: MeasurementTask;
+  readonly extraSeconds: number;
+}
 
 /**
  * Takes samples in a process of its own, so that no guest finds a heap, a compiler state or a cache that another
- * left. Throws what {@link MeasurementRequest}'s process reports, KenshoError SAMPLE_FAILED where it dies or does not
+ * left. Throws what the process reports, KenshoError SAMPLE_FAILED where it dies or does not
  * end, and the signal's reason where that aborts.
  *
+ * @param name - of what is measured, for errors
  * @param onProgress - told what the guest does now
  */
 export async function measureInProcess(
-  request: MeasurementRequest,
+  name: string,
+  { task, extraSeconds }: Measured,
   signal: AbortSignal,
   onProgress: (now: string) => void,
 ): Promise<readonly Sample[]> {
@@ -29,15 +35,13 @@ export async function measureInProcess(
     execArgv: ['--disable-warning=ExperimentalWarning'],
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
-  const { guest, jobs, seconds, spanBytes } = request;
-  const patienceMs =
-    1000 *
-    (PATIENCE_SECONDS[guest] + jobs.length * 2 * seconds + (4 * spanBytes) / SLOWEST_SWEEP_BYTES_PER_SECOND);
+  const { guest, jobs, seconds, path: taken } = task.request;
+  const patienceMs = 1000 * (PATIENCE_SECONDS[guest] + jobs.length * 2 * seconds + extraSeconds);
   const kill = () => child.kill('SIGKILL');
   signal.addEventListener('abort', kill);
   const watchdog = setTimeout(kill, patienceMs);
   try {
-    const answer = await conversation(child, request, onProgress);
+    const answer = await conversation(child, task, `${name}, ${taken}`, onProgress);
     signal.throwIfAborted();
     if ('samples' in answer) return answer.samples;
     throw new KenshoError(answer.error.code, answer.error.message);
@@ -52,7 +56,8 @@ type Answer = Exclude<MeasurementMessage, { now: string }>;
 
 function conversation(
   child: ChildProcess,
-  request: MeasurementRequest,
+  task: MeasurementTask,
+  what: string,
   onProgress: (now: string) => void,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
@@ -60,10 +65,9 @@ function conversation(
     let complaint = '';
     const failed = (how: string) => {
       const tail = complaint.trim().split('\n').slice(-3).join(' ');
-      const what = request.jobs.length === 1 ? jobName(request.jobs[0]) : `${request.guest} guest`;
       return new KenshoError(
         'SAMPLE_FAILED',
-        `${what}, ${request.path}: the sample's process ${how}${tail === '' ? '' : `: ${tail}`}`,
+        `${what}: the sample's process ${how}${tail === '' ? '' : `: ${tail}`}`,
       );
     };
     child.stderr?.on('data', (data: Buffer) => {
@@ -80,6 +84,6 @@ function conversation(
         resolve({ error: { code: 'SAMPLE_FAILED', message: failed('did not end in time').message } });
       else reject(failed(`ended without an answer (${by ?? `exit code ${code}`})`));
     });
-    child.send(request);
+    child.send(task);
   });
 }

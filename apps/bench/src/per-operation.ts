@@ -15,6 +15,8 @@ export interface PerOperation {
   readonly interrupts: number;
   /** Signals of the guest to the host over VMBus. */
   readonly guestSignals: number;
-  /** Bytes that were copied between guest memory and the host's, beyond the disk's own reads and writes into it. */
+  /** Bytes that were copied between guest memory and the host's, beyond a disk's own reads and writes into it. */
   readonly bytesCopied: number;
+  /** What a benchmark counts of its own, by name. */
+  readonly own?: Readonly<Record<string, number>>;
 }

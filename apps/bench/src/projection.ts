@@ -94,7 +94,7 @@ export const EXIT_COSTS = {
 export const PROJECTION_ASSUMPTIONS: readonly string[] = [
   'It is computed, not measured: events of each kind per operation, counted here, times a published cost of one.',
   `Cycles become time at ${REFERENCE_HZ / 1e9} GHz. The costs were measured on several processors by several people.`,
-  'Only exits and interrupts are priced. The disk, copies, the device models themselves and time asleep are not.',
+  'Only exits and interrupts are priced. The disk or the network, copies, the device models themselves and time asleep are not.',
   'The user-mode costs are older than the mitigations for Meltdown and Spectre, which made such exits dearer: the emulated path comes off too well.',
 ];
 

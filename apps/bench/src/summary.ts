@@ -1,11 +1,12 @@
 import type { CounterSnapshot } from '@kensho/core';
 import { MARKER_REGION } from './marker.ts';
-import { type BenchPath, type Job, jobName, type Settings } from './options.ts';
+import type { BenchPath, BenchSettings, Job } from './options.ts';
 import { INTERCEPT_KINDS, type InterceptKind } from './per-operation.ts';
 import { project } from './projection.ts';
-import type { Figures, Ratio, Sample } from './results.ts';
+import type { Figures, Latency, Ratio, Sample } from './results.ts';
 import { medianEstimate, pairedRatioEstimate } from './stats/estimate.ts';
 import { seededRandom } from './stats/random.ts';
+import type { Topic } from './topic.ts';
 
 /** Port and MMIO regions that a hypervisor on hardware serves itself. */
 const INTERRUPT_CONTROLLER_PORTS = /^intercept\.port\.pic$/;
@@ -13,30 +14,43 @@ const INTERRUPT_CONTROLLER_MMIO = /^intercept\.mmio\.(local-apic|ioapic)$/;
 const GUEST_SIGNALS = /^vmbus\..+\.signals\.in$/;
 
 /** Figures and ratios from raw samples; the same samples give the same numbers. */
-export function summarise(
-  samples: readonly Sample[],
-  settings: Settings,
-): { figures: Figures[]; ratios: Ratio[] } {
-  const of = (job: Job, path: BenchPath) =>
+export function summarise<J extends Job>(
+  samples: readonly Sample<J>[],
+  settings: BenchSettings<J>,
+  topic: Topic<J>,
+): { figures: Figures<J>[]; ratios: Ratio<J>[] } {
+  const of = (job: J, path: BenchPath) =>
     samples
-      .filter((sample) => jobName(sample.job) === jobName(job) && sample.path === path)
+      .filter((sample) => topic.jobName(sample.job) === topic.jobName(job) && sample.path === path)
       .sort((a, b) => a.run - b.run);
   const random = seededRandom(settings.seed);
   const figures = settings.jobs.flatMap((job) =>
-    settings.paths.map((path): Figures => {
+    settings.paths.map((path): Figures<J> => {
       const own = of(job, path);
-      const estimate = (measure: (sample: Sample) => number) => medianEstimate(own.map(measure), random);
-      const { perOperation, projection } = countsOf(own);
+      const estimate = (measure: (sample: Sample<J>) => number) => medianEstimate(own.map(measure), random);
+      const waited = own.every(hasLatency);
+      const { perOperation, projection } = countsOf(own, topic);
       return {
         path,
         job,
         samples: own.length,
-        throughputBytesPerSecond: estimate((sample) => operationsPerSecond(sample) * job.blockBytes),
+        throughputBytesPerSecond: estimate(
+          (sample) => operationsPerSecond(sample) * topic.bytesPerOperation(job),
+        ),
         operationsPerSecond: estimate(operationsPerSecond),
-        latencyP50Ns: estimate((sample) => sample.latencyNs.p50),
-        latencyP99Ns: estimate((sample) => sample.latencyNs.p99),
+        ...(waited && {
+          latencyP50Ns: estimate(latencyOf('p50')),
+          latencyP99Ns: estimate(latencyOf('p99')),
+        }),
         cpuNsPerOperation: estimate(cpuNsPerOperation),
-        inFlight: estimate((sample) => (sample.latencyNs.mean * sample.operations) / sample.elapsedNs),
+        ...(waited && {
+          inFlight: estimate((sample) => (latencyOf('mean')(sample) * sample.operations) / sample.elapsedNs),
+        }),
+        ...(own.every(({ lostOperations }) => lostOperations !== undefined) && {
+          lossRate: estimate(
+            ({ lostOperations = 0, operations }) => lostOperations / (lostOperations + operations),
+          ),
+        }),
         perOperation,
         projection,
         ...meanProfile(own),
@@ -46,16 +60,18 @@ export function summarise(
   const bothPaths = settings.paths.includes('enlightened') && settings.paths.includes('emulated');
   const ratios = !bothPaths
     ? []
-    : settings.jobs.map((job): Ratio => {
+    : settings.jobs.map((job): Ratio<J> => {
         const enlightened = of(job, 'enlightened');
         const emulated = of(job, 'emulated');
-        const ratio = (measure: (sample: Sample) => number) =>
+        const ratio = (measure: (sample: Sample<J>) => number) =>
           pairedRatioEstimate(enlightened.map(measure), emulated.map(measure), random);
         return {
           job,
           throughput: ratio(operationsPerSecond),
-          latencyP50: ratio((sample) => sample.latencyNs.p50),
-          latencyP99: ratio((sample) => sample.latencyNs.p99),
+          ...([...enlightened, ...emulated].every(hasLatency) && {
+            latencyP50: ratio(latencyOf('p50')),
+            latencyP99: ratio(latencyOf('p99')),
+          }),
           cpuPerOperation: ratio(cpuNsPerOperation),
         };
       });
@@ -72,7 +88,17 @@ export function cpuNsPerOperation(sample: Sample): number {
   return sample.cpuNs / sample.countedOperations;
 }
 
-function countsOf(samples: readonly Sample[]): Pick<Figures, 'perOperation' | 'projection'> {
+/** Whether somebody waited for answers in a sample. */
+export function hasLatency({ latencyNs }: Sample): boolean {
+  return latencyNs !== undefined;
+}
+
+/** A latency of samples that have them. */
+export function latencyOf(name: keyof Latency): (sample: Sample) => number {
+  return ({ latencyNs }) => latencyNs?.[name] ?? Number.NaN;
+}
+
+function countsOf(samples: readonly Sample[], topic: Topic): Pick<Figures, 'perOperation' | 'projection'> {
   const operations = samples.reduce((total, sample) => total + sample.countedOperations, 0);
   const totals = new Map<string, number>();
   for (const sample of samples) {
@@ -101,7 +127,15 @@ function countsOf(samples: readonly Sample[]): Pick<Figures, 'perOperation' | 'p
     hypercallsTotal: Object.values(hypercalls).reduce((sum, count) => sum + count, 0),
     interrupts: each((name) => name === 'interrupt.delivered'),
     guestSignals: each((name) => GUEST_SIGNALS.test(name)),
-    bytesCopied: each((name) => name === 'copy.bytes'),
+    bytesCopied: each((name) => topic.copied.test(name)),
+    ...(topic.counts.length > 0 && {
+      own: Object.fromEntries(
+        topic.counts.map(({ label, of }) => [
+          label,
+          samples.reduce((total, sample) => total + of(sample), 0) / operations,
+        ]),
+      ),
+    }),
   };
   const projection = project(perOperation, {
     port: each((name) => INTERRUPT_CONTROLLER_PORTS.test(name)),

@@ -1,18 +1,5 @@
-import type { BenchPath } from '../options.ts';
-
 /** Where a guest's samples fell: a share of all for each place, by name, from the largest. */
 export type GuestProfile = Readonly<Record<string, number>>;
-
-/** Modules of Debian's kernel that are one path's own; what both go through (sd, scsi_mod, the block layer) is not. */
-const PATH_DRIVERS: Readonly<Record<BenchPath, readonly string[]>> = {
-  enlightened: ['hv_vmbus', 'hv_storvsc'],
-  emulated: ['libata', 'ata_piix', 'ata_generic'],
-};
-
-/** What share of the guest's instructions a path's own drivers took. */
-export function driverShare(path: BenchPath, profile: GuestProfile): number {
-  return PATH_DRIVERS[path].reduce((sum, module) => sum + (profile[module] ?? 0), 0);
-}
 
 /** A kernel module, as /proc/modules has it. */
 interface ModuleRange {

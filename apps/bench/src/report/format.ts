@@ -1,4 +1,4 @@
-import type { StorageReport } from '../results.ts';
+import type { Report } from '../results.ts';
 import type { Estimate } from '../stats/estimate.ts';
 
 /** A number with about three digits that matter, grouped by thousands. */
@@ -29,10 +29,10 @@ export function size(bytes: number): string {
 }
 
 /** Whether other work shared the processor, so that times say little. */
-export function isBusy({ loadAverage, environment }: StorageReport): boolean {
+export function isBusy({ loadAverage, environment }: Report): boolean {
   return loadAverage > environment.cores;
 }
 
-export function busyNote({ loadAverage, environment }: StorageReport): string {
+export function busyNote({ loadAverage, environment }: Report): string {
   return `This machine was busy with other work (load ${number(loadAverage)} on ${environment.cores} cores): trust the counts and the CPU time more than the times.`;
 }

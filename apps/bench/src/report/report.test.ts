@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { jobName } from '../options.ts';
 import { EXIT_COSTS } from '../projection.ts';
-import type { StorageReport } from '../results.ts';
+import { jobName } from '../storage/options.ts';
+import type { StorageReport } from '../storage/results.ts';
 import { reportOf } from '../test-utils/samples.ts';
 import { estimate, number, size } from './format.ts';
 import { renderHtml } from './html.ts';

@@ -1,6 +1,7 @@
-import { driverShare } from '../linux/profile.ts';
-import { type Job, jobName } from '../options.ts';
-import type { Figures, Ratio, StorageReport } from '../results.ts';
+import type { Job } from '../options.ts';
+import type { Figures, Ratio, Report } from '../results.ts';
+import type { Estimate } from '../stats/estimate.ts';
+import type { Topic } from '../topic.ts';
 import { estimate, number } from './format.ts';
 
 /** One line of the comparison, as both the terminal and the page show it. */
@@ -15,20 +16,34 @@ export interface Row {
 }
 
 /** All lines of one job. */
-export function rowsOf(report: StorageReport, job: Job): Row[] {
-  const name = jobName(job);
+export function rowsOf(report: Report, job: Job, topic: Topic): Row[] {
+  const name = topic.jobName(job);
+  const unit = topic.unitOf(job);
   const figures = report.settings.paths.map((path) => {
-    const found = report.figures.find((one) => one.path === path && jobName(one.job) === name);
+    const found = report.figures.find((one) => one.path === path && topic.jobName(one.job) === name);
     if (found === undefined) throw new RangeError(`the report has no figures for ${name}, ${path}`);
     return found;
   });
-  const ratios = report.ratios.find((one) => jobName(one.job) === name);
-  const timed = (label: string, of: (one: Figures) => string, ratio: (one: Ratio) => string): Row => ({
-    label,
-    values: figures.map(of),
-    ratio: ratios === undefined ? '' : ratio(ratios),
-    kind: 'time',
-  });
+  const ratios = report.ratios.find((one) => topic.jobName(one.job) === name);
+  /** No row where there is no such figure. */
+  const timed = (
+    label: string,
+    of: (one: Figures) => Estimate | undefined,
+    per: number,
+    ratio: (one: Ratio) => Estimate | undefined,
+  ): Row[] => {
+    const values = figures.map(of).filter((value) => value !== undefined);
+    const times = ratios && ratio(ratios);
+    if (values.length < figures.length) return [];
+    return [
+      {
+        label,
+        values: values.map((value) => estimate(value, per)),
+        ratio: times === undefined ? '' : estimate(times, 1, '×'),
+        kind: 'time',
+      },
+    ];
+  };
   const counted = (label: string, of: (one: Figures) => number, kind: Row['kind'] = 'count'): Row => ({
     label,
     values: figures.map((one) => number(of(one))),
@@ -41,41 +56,54 @@ export function rowsOf(report: StorageReport, job: Job): Row[] {
   const calls = [...new Set(figures.flatMap((one) => Object.keys(one.perOperation.hypercalls)))].sort();
   const profiled = figures.flatMap(({ profile }) => Object.entries(profile ?? {}));
   const places = [...new Set(profiled.filter(([, share]) => share >= SHOWN_SHARE).map(([place]) => place))];
+  const { throughput } = topic;
+  const own = Object.keys(figures[0].perOperation.own ?? {});
   return [
-    timed(
-      'throughput, MB/s',
-      (one) => estimate(one.throughputBytesPerSecond, 1e6),
-      (one) => estimate(one.throughput, 1, '×'),
+    ...timed(
+      `throughput, ${throughput.unit}`,
+      (one) => one.throughputBytesPerSecond,
+      throughput.bytesPerSecond,
+      (one) => one.throughput,
     ),
-    timed(
-      'operations/s',
-      (one) => estimate(one.operationsPerSecond),
-      (one) => estimate(one.throughput, 1, '×'),
+    ...timed(
+      `${RATE_LABELS[unit] ?? unit}s/s`,
+      (one) => one.operationsPerSecond,
+      1,
+      (one) => one.throughput,
     ),
-    timed(
+    ...timed(
+      'lost, %',
+      (one) => one.lossRate,
+      0.01,
+      () => undefined,
+    ),
+    ...timed(
       'latency p50, µs',
-      (one) => estimate(one.latencyP50Ns, 1e3),
-      (one) => estimate(one.latencyP50, 1, '×'),
+      (one) => one.latencyP50Ns,
+      1e3,
+      (one) => one.latencyP50,
     ),
-    timed(
+    ...timed(
       'latency p99, µs',
-      (one) => estimate(one.latencyP99Ns, 1e3),
-      (one) => estimate(one.latencyP99, 1, '×'),
+      (one) => one.latencyP99Ns,
+      1e3,
+      (one) => one.latencyP99,
     ),
-    timed(
-      'CPU time, µs/op',
-      (one) => estimate(one.cpuNsPerOperation, 1e3),
-      (one) => estimate(one.cpuPerOperation, 1, '×'),
+    ...timed(
+      `CPU time, µs/${unit}`,
+      (one) => one.cpuNsPerOperation,
+      1e3,
+      (one) => one.cpuPerOperation,
     ),
-    counted('in flight, mean', (one) => one.inFlight.value, 'detail'),
-    ...(profiled.length > 0
-      ? [counted('guest instructions/op', (one) => one.perOperation.instructions)]
+    ...(figures.every(({ inFlight }) => inFlight !== undefined)
+      ? [counted('in flight, mean', (one) => one.inFlight?.value ?? 0, 'detail')]
       : []),
     ...(profiled.length > 0
       ? [
+          counted(`guest instructions/${unit}`, (one) => one.perOperation.instructions),
           counted(
             'in the path’s own drivers',
-            (one) => driverShare(one.path, one.profile ?? {}) * one.perOperation.instructions,
+            (one) => driverShare(one, topic) * one.perOperation.instructions,
           ),
         ]
       : []),
@@ -86,15 +114,24 @@ export function rowsOf(report: StorageReport, job: Job): Row[] {
         'detail',
       ),
     ),
-    counted('intercepts/op', (one) => one.perOperation.interceptsTotal),
+    counted(`intercepts/${unit}`, (one) => one.perOperation.interceptsTotal),
     ...kinds.map(([kind, label]) => counted(label, (one) => one.perOperation.intercepts[kind], 'detail')),
-    counted('hypercalls/op', (one) => one.perOperation.hypercallsTotal),
+    counted(`hypercalls/${unit}`, (one) => one.perOperation.hypercallsTotal),
     ...calls.map((call) => counted(call, (one) => one.perOperation.hypercalls[call] ?? 0, 'detail')),
-    counted('interrupts/op', (one) => one.perOperation.interrupts),
-    counted('guest signals/op', (one) => one.perOperation.guestSignals, 'detail'),
-    counted('bytes copied/op', (one) => one.perOperation.bytesCopied),
-    counted('projected exits, µs/op', (one) => one.projection.microsecondsPerOperation, 'projection'),
+    counted(`interrupts/${unit}`, (one) => one.perOperation.interrupts),
+    counted(`guest signals/${unit}`, (one) => one.perOperation.guestSignals, 'detail'),
+    counted(`bytes copied/${unit}`, (one) => one.perOperation.bytesCopied),
+    ...own.map((label) => counted(`${label}/${unit}`, (one) => one.perOperation.own?.[label] ?? 0, 'detail')),
+    counted(`projected exits, µs/${unit}`, (one) => one.projection.microsecondsPerOperation, 'projection'),
   ];
+}
+
+/** Units that are written out where the row is about nothing else. */
+const RATE_LABELS: Readonly<Record<string, string>> = { op: 'operation' };
+
+/** What share of the guest's instructions a path's own drivers took. */
+function driverShare({ path, profile }: Figures, { drivers }: Topic): number {
+  return drivers[path].reduce((sum, module) => sum + (profile?.[module] ?? 0), 0);
 }
 
 /** A share of the guest's instructions below which a place is not worth a line. */

@@ -1,9 +1,10 @@
 import Table from 'cli-table3';
 import pc from 'picocolors';
-import type { Metric, StorageComparison, Verdict } from '../compare.ts';
-import { jobName } from '../options.ts';
-import type { StorageReport } from '../results.ts';
-import { busyNote, estimate, isBusy, number, size } from './format.ts';
+import type { Metric, RunComparison, Verdict } from '../compare.ts';
+import type { Report } from '../results.ts';
+import type { Topic } from '../topic.ts';
+import { comparisonTopicOf, topicOf } from '../topics.ts';
+import { busyNote, estimate, isBusy, number } from './format.ts';
 import { INTERCEPT_LABELS, rowsOf } from './rows.ts';
 
 const PLAIN = {
@@ -12,25 +13,24 @@ const PLAIN = {
 };
 
 /** The report for a terminal: both paths side by side, then the intercepts by kind. */
-export function renderTable(report: StorageReport): string {
-  const { settings, image } = report;
-  const from = settings.memory ? 'the host’s memory' : 'a file of the host';
+export function renderTable(report: Report): string {
+  const topic = topicOf(report);
+  const { runs, seconds } = report.settings;
   return [
-    `${settings.guest === 'linux' ? `${report.guest}, on` : 'On'} ${size(settings.spanBytes)} of ` +
-      `${image.generated ? 'a generated image' : image.name} (${image.format}), from ${from}`,
-    figuresTable(report),
-    `Medians of ${settings.runs} run${settings.runs === 1 ? '' : 's'} of ${settings.seconds} s [95 % interval]; ratio: enlightened / emulated.`,
+    topic.words.setup(report),
+    figuresTable(report, topic),
+    `Medians of ${runs} run${runs === 1 ? '' : 's'} of ${seconds} s [95 % interval]; ratio: enlightened / emulated.`,
     'Time is of guest code and host together, which share one thread. Counts are the hypervisor’s.',
     'Projected exits: events counted × published cost of each on hardware; not measured (see the report).',
     '',
-    'Intercepts per operation, by kind',
-    interceptsTable(report),
+    `Intercepts per ${topic.unit}, by kind`,
+    interceptsTable(report, topic),
     ...(isBusy(report) ? [pc.yellow(busyNote(report))] : []),
-    `${pc.green('Verified')}: in all ${report.samples.length} samples the guest read what the host reads.`,
+    `${pc.green('Verified')}: ${topic.words.verified(report)}`,
   ].join('\n');
 }
 
-function figuresTable(report: StorageReport): string {
+function figuresTable(report: Report, topic: Topic): string {
   const { paths, jobs } = report.settings;
   const columns = [...paths, ...(report.ratios.length > 0 ? ['ratio'] : [])];
   const table = new Table({
@@ -39,8 +39,8 @@ function figuresTable(report: StorageReport): string {
     colAligns: ['left', 'right', 'right', 'right'],
   });
   for (const job of jobs) {
-    table.push([pc.bold(pc.cyan(jobName(job))), ...columns.map(() => '')]);
-    for (const { label, values, ratio, kind } of rowsOf(report, job)) {
+    table.push([pc.bold(pc.cyan(topic.jobName(job))), ...columns.map(() => '')]);
+    for (const { label, values, ratio, kind } of rowsOf(report, job, topic)) {
       if (kind === 'detail') continue;
       const cells = [`  ${label}`, ...values, ratio].slice(0, 1 + columns.length);
       table.push(kind === 'projection' ? cells.map(pc.dim) : cells);
@@ -49,7 +49,7 @@ function figuresTable(report: StorageReport): string {
   return table.toString();
 }
 
-function interceptsTable(report: StorageReport): string {
+function interceptsTable(report: Report, topic: Topic): string {
   const table = new Table({
     ...PLAIN,
     head: ['', '', ...INTERCEPT_LABELS.map(([, label]) => label)].map((text) => pc.bold(text)),
@@ -57,7 +57,7 @@ function interceptsTable(report: StorageReport): string {
   });
   for (const { job, path, perOperation } of report.figures) {
     table.push([
-      jobName(job),
+      topic.jobName(job),
       path,
       ...INTERCEPT_LABELS.map(([kind]) => number(perOperation.intercepts[kind])),
     ]);
@@ -79,7 +79,8 @@ const METRIC_LABELS: Readonly<Record<Metric, string>> = {
 };
 
 /** A comparison as a table and a verdict for a terminal. */
-export function renderComparison(comparison: StorageComparison): string {
+export function renderComparison(comparison: RunComparison): string {
+  const topic = comparisonTopicOf(comparison);
   const table = new Table({
     ...PLAIN,
     head: ['job', 'path', 'metric', 'B / A', 'p', 'verdict'].map((text) => pc.bold(text)),
@@ -87,7 +88,7 @@ export function renderComparison(comparison: StorageComparison): string {
   });
   for (const { job, path, metric, ratio, p, verdict } of comparison.comparisons) {
     const cells = [
-      jobName(job),
+      topic.jobName(job),
       path,
       METRIC_LABELS[metric],
       estimate(ratio, 1, '×'),

@@ -1,7 +1,9 @@
 import type { CounterSnapshot } from '@kensho/core';
 import { currentEnvironment } from '../environment.ts';
-import { type BenchPath, type Job, type StorageBenchOptions, settingsOf } from '../options.ts';
-import { type Sample, STORAGE_REPORT_SCHEMA, type StorageReport } from '../results.ts';
+import type { BenchPath } from '../options.ts';
+import { type StorageBenchOptions, type StorageJob, settingsOf } from '../storage/options.ts';
+import { STORAGE_REPORT_SCHEMA, type StorageReport, type StorageSample } from '../storage/results.ts';
+import { storageTopic } from '../storage/topic.ts';
 import { summarise } from '../summary.ts';
 
 const COUNTERS: Record<BenchPath, CounterSnapshot> = {
@@ -28,7 +30,7 @@ const COUNTERS: Record<BenchPath, CounterSnapshot> = {
 };
 
 /** A made-up sample of 1,000 operations; `speed` is in operations per second. */
-export function sampleOf(path: BenchPath, job: Job, run: number, speed: number): Sample {
+export function sampleOf(path: BenchPath, job: StorageJob, run: number, speed: number): StorageSample {
   return {
     path,
     job,
@@ -46,7 +48,7 @@ export function sampleOf(path: BenchPath, job: Job, run: number, speed: number):
 
 /** A made-up report: `speed` gives operations per second for each sample. */
 export function reportOf(
-  speed: (path: BenchPath, job: Job, run: number) => number,
+  speed: (path: BenchPath, job: StorageJob, run: number) => number,
   options: StorageBenchOptions = {},
 ): StorageReport {
   const settings = settingsOf(options);
@@ -72,7 +74,7 @@ export function reportOf(
     environment: currentEnvironment(),
     loadAverage: 0.5,
     verified: true,
-    ...summarise(samples, settings),
+    ...summarise(samples, settings, storageTopic),
     samples,
   };
 }

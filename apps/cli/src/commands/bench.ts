@@ -2,18 +2,23 @@ import fs from 'node:fs';
 import path from 'node:path';
 import {
   BENCH_GUESTS,
+  type BenchControl,
   type BenchGuest,
+  type BenchOptions,
   type BenchPath,
   type BenchProgress,
-  compareStorageReports,
+  compareReports,
   type LinuxGuestFiles,
+  NET_WORKLOADS,
+  type NetWorkload,
   PATHS,
-  parseStorageReport,
+  parseReport,
+  type Report,
   renderComparison,
   renderHtml,
   renderTable,
+  runNetBench,
   runStorageBench,
-  type StorageReport,
   WORKLOADS,
   type Workload,
 } from '@kensho/bench';
@@ -26,22 +31,44 @@ import { guestsFolder } from '../guests.ts';
 import { parseCount, parseList, parseNames, parseSeconds, parseSize } from '../parse.ts';
 import { Progress } from '../progress.ts';
 
-interface StorageFlags {
+/** What every benchmark is told. */
+interface BenchFlags {
   guest: BenchGuest | 'auto';
-  image?: string;
-  format?: string;
   path?: readonly BenchPath[];
-  workload?: readonly Workload[];
-  block?: readonly number[];
-  depth?: readonly number[];
   seconds?: number;
   runs?: number;
-  span?: number;
-  memory?: boolean;
   seed?: number;
   out: string;
   json?: boolean;
 }
+
+interface StorageFlags extends BenchFlags {
+  image?: string;
+  format?: string;
+  workload?: readonly Workload[];
+  block?: readonly number[];
+  depth?: readonly number[];
+  span?: number;
+  memory?: boolean;
+}
+
+interface NetFlags extends BenchFlags {
+  workload?: readonly NetWorkload[];
+}
+
+/** Packages of Debian's that a guest needs, and those of them that a report names. */
+interface LinuxPackages {
+  /** @default those of every guest, under its usual name */
+  readonly own?: { readonly name: string; readonly packages: readonly string[] };
+  readonly tools: readonly string[];
+}
+
+const STORAGE_PACKAGES: LinuxPackages = { tools: ['fio'] };
+/** A guest of its own, which boots in a third of the time: fio needs a hundred megabytes of libraries. */
+const NET_PACKAGES: LinuxPackages = {
+  own: { name: 'bench-net', packages: ['iperf3', 'sockperf'] },
+  tools: ['iperf3', 'sockperf'],
+};
 
 /** `kensho bench ...` */
 export function addBenchCommands(program: Command, context: CommandContext): void {
@@ -50,7 +77,7 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
     .summary('measure one workload over both paths')
     .helpCommand(false)
     .description('Measures one workload over both paths, and compares runs.');
-  bench
+  const storage = bench
     .command('storage')
     .summary('a disk over VMBus (enlightened) and IDE (emulated)')
     .description(
@@ -61,14 +88,8 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
         'Writes report.html and report.json.',
       ].join('\n'),
     )
-    .addOption(
-      new Option('--guest <which>', 'who does the I/O; auto is linux where it can be had, else kit')
-        .choices([...BENCH_GUESTS, 'auto'])
-        .default('kit'),
-    )
     .option('--image <file>', 'disk image to use (default: one of known content is made, and removed again)')
     .option('--format <id>', 'its format: raw, vhd or vhdx (default: recognised; raw for one that is made)')
-    .option('--path <names>', 'enlightened, emulated or both (default: both)', parseNames(PATHS, 'both'))
     .option(
       '--workload <names>',
       `${WORKLOADS.join(', ')} or all, with commas between (default: all)`,
@@ -80,18 +101,52 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
       'requests in flight, 1 to 256 (default: 32; for linux, where no size and depth is given, those asked for most often)',
       parseList(parseCount),
     )
-    .option('--seconds <n>', 'length of a sample by the guest’s clock (default: 0.5; linux: 3)', parseSeconds)
-    .option('--runs <n>', 'samples of each job on each path (default: 5; linux: 2)', parseCount)
     .option(
       '--span <size>',
       'part of the disk, from its start, that is used (default: 64M or the disk)',
       parseSize,
     )
     .option('--memory', 'serve the disk from memory, without files of the host')
-    .option('--seed <n>', 'of the choice of blocks and the made image (default: 1)', parseCount)
-    .option('--out <folder>', 'where the report goes', 'kensho-report')
-    .option('--json', 'print the report as JSON instead of tables')
-    .action((flags: StorageFlags) => storage(flags, context));
+    .action((flags: StorageFlags) =>
+      measure(flags, STORAGE_PACKAGES, context, (options, control) =>
+        runStorageBench(
+          {
+            ...options,
+            image: flags.image,
+            format: flags.format,
+            workloads: flags.workload,
+            blockBytes: flags.block,
+            depths: flags.depth,
+            spanBytes: flags.span,
+            memory: flags.memory,
+          },
+          control,
+        ),
+      ),
+    );
+  addCommonOptions(storage, 'of the choice of blocks and the made image');
+  const net = bench
+    .command('net')
+    .summary('two guests on one switch, by adapters over VMBus (enlightened) and DEC 21140s (emulated)')
+    .description(
+      [
+        'Runs two guests on one virtual switch, by adapters over VMBus (enlightened) and by DEC 21140s (emulated), and shows the figures side by side.',
+        'Guests are programs on the kit kernel, which have no TCP but its frames and a window, and compare every byte that arrives;',
+        'or Debian’s Linux with iperf3, and sockperf for tcp-rr, which is built where it is not there yet (needs apt).',
+        'Writes report.html and report.json.',
+      ].join('\n'),
+    )
+    .option(
+      '--workload <names>',
+      `${NET_WORKLOADS.join(', ')} or all, with commas between (default: all)`,
+      parseNames(NET_WORKLOADS, 'all'),
+    )
+    .action((flags: NetFlags) =>
+      measure(flags, NET_PACKAGES, context, (options, control) =>
+        runNetBench({ ...options, workloads: flags.workload }, control),
+      ),
+    );
+  addCommonOptions(net, 'of what is sent');
   bench
     .command('compare')
     .summary('tell whether two runs differ')
@@ -106,32 +161,47 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
     .argument('<b>', 'report.json of the other')
     .option('--json', 'print the comparison as JSON instead of a table')
     .action((a: string, b: string, flags: { json?: boolean }) => {
-      const comparison = compareStorageReports(readReport(a), readReport(b));
+      const comparison = compareReports(readReport(a), readReport(b));
       if (flags.json) printJson(context, comparison);
       else context.print(renderComparison(comparison));
     });
 }
 
-async function storage(flags: StorageFlags, context: CommandContext): Promise<void> {
+/** Options that every benchmark has. */
+function addCommonOptions(command: Command, seedIs: string): void {
+  command
+    .addOption(
+      new Option('--guest <which>', 'who does the I/O; auto is linux where it can be had, else kit')
+        .choices([...BENCH_GUESTS, 'auto'])
+        .default('kit'),
+    )
+    .option('--path <names>', 'enlightened, emulated or both (default: both)', parseNames(PATHS, 'both'))
+    .option('--seconds <n>', 'length of a sample by the guest’s clock (default: 0.5; linux: 3)', parseSeconds)
+    .option('--runs <n>', 'samples of each job on each path (default: 5; linux: 2)', parseCount)
+    .option('--seed <n>', `${seedIs} (default: 1)`, parseCount)
+    .option('--out <folder>', 'where the report goes', 'kensho-report')
+    .option('--json', 'print the report as JSON instead of tables');
+}
+
+/** Runs a benchmark and writes its report. */
+async function measure(
+  flags: BenchFlags,
+  packages: LinuxPackages,
+  context: CommandContext,
+  run: (options: BenchOptions, control: BenchControl) => Promise<Report>,
+): Promise<void> {
   checkFolder(flags.out);
   const progress = new Progress();
-  let report: StorageReport;
+  let report: Report;
   try {
-    const linux = await linuxGuest(flags.guest, context, (line) => progress.show(line));
-    report = await runStorageBench(
+    const linux = await linuxGuest(flags.guest, packages, context, (line) => progress.show(line));
+    report = await run(
       {
         guest: linux === undefined ? 'kit' : 'linux',
         linux,
-        image: flags.image,
-        format: flags.format,
         paths: flags.path,
-        workloads: flags.workload,
-        blockBytes: flags.block,
-        depths: flags.depth,
         seconds: flags.seconds,
         runs: flags.runs,
-        spanBytes: flags.span,
-        memory: flags.memory,
         seed: flags.seed,
       },
       {
@@ -155,16 +225,21 @@ async function storage(flags: StorageFlags, context: CommandContext): Promise<vo
 
 /** Debian's Linux, built first where need be; undefined for the kit guest. Throws what building does. */
 async function linuxGuest(
-  wanted: StorageFlags['guest'],
+  wanted: BenchFlags['guest'],
+  { own, tools }: LinuxPackages,
   { signal }: CommandContext,
   onProgress: (line: string) => void,
 ): Promise<LinuxGuestFiles | undefined> {
   if (wanted === 'kit') return undefined;
   try {
-    const { guest } = await buildGuest({ folder: guestsFolder(), signal, onProgress });
+    const { guest } = await buildGuest({ folder: guestsFolder(), ...own, signal, onProgress });
     const { kernelRelease, packages } = guest.manifest;
-    const fio = packages.find(({ name }) => name === 'fio')?.version ?? 'of an unknown version';
-    return { kernel: guest.kernel, initrd: guest.initrd, description: `Linux ${kernelRelease}, fio ${fio}` };
+    const versions = tools.map((tool) => {
+      const version = packages.find(({ name }) => name === tool)?.version ?? 'of an unknown version';
+      return `${tool} ${version}`;
+    });
+    const description = [`Linux ${kernelRelease}`, ...versions].join(', ');
+    return { kernel: guest.kernel, initrd: guest.initrd, description };
   } catch (error) {
     if (wanted === 'linux' || signal.aborted || !(error instanceof KenshoError)) throw error;
     process.stderr.write(`kensho: no Linux guest (${error.message}): measuring the kit guest\n`);
@@ -177,6 +252,6 @@ function progressLine({ done, total, now }: BenchProgress): string {
   return `${String(done + 1).padStart(String(total).length)}/${total} ${now.what}, ${now.path}, run ${now.run + 1}`;
 }
 
-function readReport(file: string): StorageReport {
-  return parseStorageReport(fs.readFileSync(file, 'utf8'), file);
+function readReport(file: string): Report {
+  return parseReport(fs.readFileSync(file, 'utf8'), file);
 }

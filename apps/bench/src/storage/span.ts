@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createOverlay, createRamDisk, type Disk, openDisk } from '@kensho/devices-storage';
-import type { MeasurementRequest } from './request.ts';
+import type { StorageRequest } from './request.ts';
 
 const HASH_CHUNK_BYTES = 1024 * 1024;
 
@@ -17,7 +17,7 @@ export async function hashSpan(disk: Disk, spanBytes: number): Promise<string> {
 }
 
 /** The image under a copy-on-write overlay, or the span's copy in memory: to be written to and closed. */
-export async function openSpan(request: MeasurementRequest): Promise<Disk> {
+export async function openSpan(request: StorageRequest): Promise<Disk> {
   const image = await openDisk(request.imagePath, { format: request.imageFormat, readOnly: true });
   if (!request.memory) return createOverlay(image);
   try {

@@ -9,10 +9,12 @@ import {
   type GuestTask,
 } from '@kensho/core';
 import type { KitKernel, KitMain } from '@kensho/guest-kit';
-import { MARK_BEGIN, MARK_END, MARKER_PORT } from './marker.ts';
-import type { BenchPath, Workload } from './options.ts';
-import type { Latency } from './results.ts';
-import { type Random, seededRandom } from './stats/random.ts';
+import { printResult } from '../kit-guests.ts';
+import { MARK_BEGIN, MARK_END, MARKER_PORT } from '../marker.ts';
+import type { BenchPath } from '../options.ts';
+import type { Latency } from '../results.ts';
+import { type Random, seededRandom } from '../stats/random.ts';
+import type { Workload } from './options.ts';
 
 /** What the guest is told to do: its command line, so to speak. */
 export interface GuestPlan {
@@ -27,7 +29,7 @@ export interface GuestPlan {
   readonly seed: number;
 }
 
-/** What the guest prints when it is done, on one line behind {@link RESULT_PREFIX}. */
+/** What the guest gives when it is done. */
 export interface GuestResult {
   readonly path: BenchPath;
   readonly operations: number;
@@ -39,7 +41,6 @@ export interface GuestResult {
   /** Of the span after the writes; left out by workloads that only read. */
   readonly writtenSha256?: string;
 }
-export const RESULT_PREFIX = 'bench-result ';
 
 /** Size of the requests that read the span from end to end, if the driver takes as much. */
 const SWEEP_BYTES = 256 * 1024;
@@ -51,15 +52,14 @@ const STAMP_WORDS = 2;
 /**
  * The guest's program: hashes the span, works on it for a while, and reads back what it wrote.
  *
- * It knows the disk only by the guest's block contract, so that the same program runs over both paths, and it reports
- * over the console, as any guest could.
+ * It knows the disk only by the guest's block contract, so that the same program runs over both paths.
  */
 export function storageProgram(plan: GuestPlan): KitMain {
   return function* main(kernel) {
     const [disk] = yield* kernel.waitForDevices(GUEST_BLOCK_DEVICES, 1);
     const workload = new GuestWorkload(kernel, disk, plan);
     const result = yield* workload.run();
-    kernel.print(RESULT_PREFIX + JSON.stringify(result));
+    printResult(kernel, result);
   };
 }
 

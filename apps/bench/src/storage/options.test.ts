@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { measurementOrder } from '../bench-run.ts';
 import {
   jobName,
   LINUX_JOBS,
@@ -7,7 +8,6 @@ import {
   spanOf,
   type Workload,
 } from './options.ts';
-import { measurementOrder } from './storage-bench.ts';
 
 const GUEST = { kernel: 'vmlinuz', initrd: 'initrd', description: 'Linux' };
 

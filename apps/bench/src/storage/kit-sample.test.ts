@@ -1,8 +1,9 @@
 import { createRamDisk, type Disk } from '@kensho/devices-storage';
 import { describe, expect, it } from 'vitest';
+import { type BenchPath, PATHS } from '../options.ts';
 import { takeKitSample } from './kit-sample.ts';
-import { type BenchPath, PATHS, type Workload } from './options.ts';
-import type { Sample } from './results.ts';
+import type { Workload } from './options.ts';
+import type { StorageSample } from './results.ts';
 import { hashSpan } from './span.ts';
 
 const SPAN_BYTES = 256 * 1024;
@@ -39,7 +40,7 @@ async function sampleOn(
   workload: Workload,
   path: BenchPath,
   imageSha256?: string,
-): Promise<Sample> {
+): Promise<StorageSample> {
   return takeKitSample(
     disk,
     {

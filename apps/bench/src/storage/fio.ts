@@ -1,6 +1,6 @@
 import { KenshoError } from '@kensho/core';
-import type { Job, Workload } from '../options.ts';
 import type { Latency } from '../results.ts';
+import type { StorageJob, Workload } from './options.ts';
 
 /** What fio calls the workloads (fio(1), readwrite). */
 const FIO_MODES: Readonly<Record<Workload, string>> = {
@@ -12,7 +12,7 @@ const FIO_MODES: Readonly<Record<Workload, string>> = {
 
 /** The command line of a job on a device of the guest; its report is JSON on stdout. */
 export function fioCommand(
-  { workload, blockBytes, depth }: Job,
+  { workload, blockBytes, depth }: StorageJob,
   options: { device: string; seconds: number; spanBytes: number; seed: number },
 ): string {
   return [

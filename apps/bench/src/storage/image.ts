@@ -6,8 +6,8 @@ import { createDisk, type Disk, diskInfo, openDisk } from '@kensho/devices-stora
 import {
   DEFAULT_SPAN_BYTES,
   SECTOR_BYTES,
-  type Settings,
   type StorageBenchOptions,
+  type StorageSettings,
   spanOf,
 } from './options.ts';
 import type { ImageFacts } from './results.ts';
@@ -25,7 +25,10 @@ export interface BenchImage {
 }
 
 /** Opens the user's image, or makes one; either way the host reads and hashes the span. */
-export async function openBenchImage(options: StorageBenchOptions, settings: Settings): Promise<BenchImage> {
+export async function openBenchImage(
+  options: StorageBenchOptions,
+  settings: StorageSettings,
+): Promise<BenchImage> {
   if (options.image !== undefined) return openUsersImage(options.image, options, settings);
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kensho-bench-'));
   const remove = () => fs.rmSync(folder, { recursive: true, force: true });
@@ -52,7 +55,7 @@ export async function openBenchImage(options: StorageBenchOptions, settings: Set
 async function openUsersImage(
   file: string,
   options: StorageBenchOptions,
-  settings: Settings,
+  settings: StorageSettings,
 ): Promise<BenchImage> {
   if (!fs.existsSync(file)) throw new KenshoError('NO_IMAGE', `${file}: no such file`);
   const info = await diskInfo(file, { format: options.format });
