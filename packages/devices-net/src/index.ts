@@ -23,6 +23,7 @@ export * from './backend/network.ts';
 export { unplugged } from './backend/none.ts';
 export * from './backend/port.ts';
 export { Tap, type TapOptions } from './backend/tap.ts';
+export { TulipDriver, type TulipDriverOptions } from './driver/tulip-driver.ts';
 export {
   TulipAdapter,
   type TulipAdapterOptions,

@@ -9,6 +9,7 @@ import { processorTarget } from './targets/processor.ts';
 import { ringTarget } from './targets/ring.ts';
 import { storvspTarget } from './targets/storvsp.ts';
 import { synicTarget } from './targets/synic.ts';
+import { tulipTarget } from './targets/tulip.ts';
 import { vhdTarget } from './targets/vhd.ts';
 import { vhdxTarget } from './targets/vhdx.ts';
 
@@ -21,6 +22,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   ringTarget,
   storvspTarget,
   netvspTarget,
+  tulipTarget,
   ideTarget,
   ...componentTargets,
   vhdTarget,

@@ -1,0 +1,252 @@
+import { chipsetPlugin } from '@kensho/chipset';
+import { type DeviceSpec, GuestEvent, GuestFault, GuestIoError, type GuestTask } from '@kensho/core';
+import {
+  GUEST_NETWORK_INTERFACES,
+  type GuestNetworkInterface,
+  NetworkVsc,
+  netPlugin,
+  TulipDriver,
+  type TulipDriverOptions,
+  type TulipOptions,
+} from '@kensho/devices-net';
+import { type KitKernel, scanPciBus } from '@kensho/guest-kit';
+import { vmbusPlugin } from '@kensho/vmbus';
+import { describe, expect, it } from 'vitest';
+import {
+  emulatedDeviceConformance,
+  type GuestRunOptions,
+  Random,
+  registerConformance,
+  runGuest,
+} from '../src/index.ts';
+import { BackToBack, echo, frameTo, interfaces, nic, tcpTo } from './test-utils/network.ts';
+import { succeeded } from './test-utils/storage.ts';
+
+const plugins = [chipsetPlugin, vmbusPlugin, netPlugin];
+
+function tulip(number: number, network: TulipOptions['network']): DeviceSpec {
+  const mac = Uint8Array.of(0x00, 0x15, 0x5d, 0, 0, number);
+  return { kind: 'tulip', id: `nic${number}`, options: { network, mac } satisfies TulipOptions };
+}
+
+/** Attaches the driver to every adapter, as a kernel without integration services does by itself. */
+function* attachAll(kernel: KitKernel, options: TulipDriverOptions = {}): GuestTask {
+  const driver = new TulipDriver(options);
+  for (const fn of scanPciBus(kernel.cpu)) if (driver.matches(fn)) yield* driver.attach(fn, kernel);
+}
+
+function demandSame(got: Uint8Array, expected: Uint8Array, what: string): void {
+  if (Buffer.compare(got, expected) !== 0) throw new GuestFault(`${what}: other bytes (${got.length})`);
+}
+
+/** Sends `frames` from one end while the other receives as many; short ones come padded. */
+function* exchange(
+  kernel: KitKernel,
+  from: GuestNetworkInterface,
+  to: GuestNetworkInterface,
+  frames: readonly Uint8Array[],
+): GuestTask {
+  const done = new GuestEvent();
+  const receiver = function* (): GuestTask {
+    for (const [i, frame] of frames.entries()) {
+      const { bytes } = yield* to.receive();
+      demandSame(bytes.subarray(0, frame.length), frame, `frame ${i}`);
+      if (bytes.length !== Math.max(60, frame.length))
+        throw new GuestFault(`frame ${i}: ${bytes.length} bytes`);
+    }
+    done.set();
+  };
+  kernel.spawn('receiver', receiver());
+  for (const bytes of frames) yield* from.send({ bytes });
+  yield* done.wait();
+}
+
+type Program = (
+  kernel: KitKernel,
+  left: GuestNetworkInterface,
+  right: GuestNetworkInterface,
+  cable: BackToBack,
+) => GuestTask;
+
+/** Runs a guest with two emulated adapters back to back. */
+async function withTwo(program: Program, options: TulipDriverOptions = {}) {
+  const cable = new BackToBack();
+  const run = await runGuest({
+    plugins,
+    devices: [tulip(1, cable.ends[0]), tulip(2, cable.ends[1])],
+    drivers: { pci: [new TulipDriver(options)] },
+    *main(kernel) {
+      const [left, right] = yield* interfaces(kernel, 2);
+      yield* program(kernel, left, right, cable);
+    },
+    onLine(line) {
+      if (line === 'pull') cable.setLink(false);
+      if (line === 'plug') cable.setLink(true);
+    },
+  });
+  return succeeded(run);
+}
+
+describe('an emulated adapter and a synthetic one on a cable', () => {
+  it('pass frames of all lengths both ways', async () => {
+    const cable = new BackToBack();
+    const run = await runGuest({
+      plugins,
+      devices: [tulip(1, cable.ends[0]), nic(2, cable.ends[1])],
+      drivers: { vscs: [new NetworkVsc()] },
+      *main(kernel) {
+        yield* attachAll(kernel);
+        const [left, right] = yield* interfaces(kernel, 2);
+        if (left.path !== 'emulated' || right.path !== 'enlightened') throw new GuestFault('other paths');
+        const random = new Random(1);
+        const frames = (to: GuestNetworkInterface, from: GuestNetworkInterface) =>
+          Array.from({ length: 100 }, (_, i) =>
+            frameTo(to.mac, from.mac, random.bytes(i === 99 ? 1500 : i * 15)),
+          );
+        yield* exchange(kernel, left, right, frames(right, left));
+        yield* exchange(kernel, right, left, frames(left, right));
+      },
+    });
+    const { counters } = succeeded(run);
+    expect(counters['device.nic1.frames.out']).toBe(100);
+    expect(counters['device.nic1.frames.in']).toBe(100);
+    expect([counters['device.nic1.refused'], counters['device.nic1.missed']]).toEqual([0, 0]);
+  });
+
+  it('finish what the synthetic one leaves to the hardware', async () => {
+    const cable = new BackToBack();
+    const run = await runGuest({
+      plugins,
+      devices: [tulip(1, cable.ends[0]), nic(2, cable.ends[1])],
+      drivers: { vscs: [new NetworkVsc()] },
+      *main(kernel) {
+        yield* attachAll(kernel);
+        const [left, right] = yield* interfaces(kernel, 2);
+        const payload = new Random(2).bytes(60_000);
+        const bytes = tcpTo(left.mac, right.mac, 1000, payload);
+        yield* right.send({ bytes, offload: { segmentPayloadBytes: 1460 } });
+        for (let at = 0; at < payload.length; at += 1460) {
+          const { bytes } = yield* left.receive();
+          demandSame(bytes.subarray(54), payload.subarray(at, at + 1460), `piece at ${at}`);
+        }
+        yield* right.send({ bytes: frameTo(left.mac, right.mac, new Uint8Array(100)), vlanTag: 0xb123 });
+        const { vlanTag } = yield* left.receive();
+        if (vlanTag !== 0xb123) throw new GuestFault(`tag ${vlanTag}`);
+        yield* left.send({ bytes: frameTo(right.mac, left.mac, new Uint8Array(100)), vlanTag: 0x6005 });
+        if ((yield* right.receive()).vlanTag !== 0x6005) throw new GuestFault('the tag is lost');
+      },
+    });
+    expect(succeeded(run).counters['device.nic1.large.in']).toBe(1);
+  });
+});
+
+describe('two emulated adapters', () => {
+  it('share an interrupt, and pass what many tasks send', async () => {
+    const run = await withTwo(function* (kernel, left, right) {
+      const random = new Random(3);
+      const done = new GuestEvent();
+      let running = 0;
+      const flow = function* (from: GuestNetworkInterface, to: GuestNetworkInterface): GuestTask {
+        running++;
+        for (let i = 0; i < 200; i++)
+          yield* from.send({ bytes: frameTo(to.mac, from.mac, random.bytes(1000)) });
+        running--;
+        done.set();
+      };
+      for (let i = 0; i < 3; i++) kernel.spawn('flow', flow(left, right));
+      kernel.spawn('flow', flow(right, left));
+      for (let i = 0; i < 600; i++) yield* right.receive();
+      for (let i = 0; i < 200; i++) yield* left.receive();
+      while (running > 0) yield* done.wait();
+    });
+    expect(run.counters['device.nic2.frames.in']).toBe(600);
+    expect(run.counters['device.nic1.missed']).toBe(0);
+  });
+
+  it('hold the sender back while the receiver does not read', async () => {
+    const run = await withTwo(
+      function* (kernel, left, right, cable) {
+        const frames = Array.from({ length: 300 }, (_, i) =>
+          frameTo(right.mac, left.mac, new Random(i).bytes(1200)),
+        );
+        const sender = function* (): GuestTask {
+          for (const bytes of frames) yield* left.send({ bytes });
+        };
+        kernel.spawn('sender', sender());
+        yield* kernel.sleep(20e6);
+        if (cable.waiting === 0) throw new GuestFault('the cable is empty');
+        for (const [i, frame] of frames.entries()) {
+          demandSame((yield* right.receive()).bytes, frame, `frame ${i}`);
+        }
+      },
+      { queueFrames: 8, receiveBuffers: 16 },
+    );
+    expect(run.counters['device.nic2.waits']).toBeGreaterThan(0);
+    expect([run.counters['device.nic2.dropped'], run.counters['device.nic2.missed']]).toEqual([0, 0]);
+  });
+
+  it('miss what comes for a receiver that stays away', async () => {
+    const run = await withTwo(
+      function* (kernel, left, right) {
+        const bytes = frameTo(right.mac, left.mac, new Uint8Array(100));
+        for (let i = 0; i < 100; i++) yield* left.send({ bytes });
+        yield* kernel.sleep(500e6);
+        while (right.tryReceive() !== undefined) yield* kernel.sleep(1e6);
+        yield* exchange(kernel, left, right, [bytes]);
+      },
+      { queueFrames: 8, receiveBuffers: 16 },
+    );
+    const { 'device.nic2.missed': missed, 'device.nic2.frames.in': received } = run.counters;
+    expect(missed).toBeGreaterThan(0);
+    expect(missed + received).toBe(101);
+  });
+
+  it('follow the link', async () => {
+    await withTwo(function* (kernel, left, right) {
+      for (const up of [false, true, false, true]) {
+        kernel.print(up ? 'plug' : 'pull');
+        yield* left.linkChanged.wait();
+        if (left.linkUp !== up) throw new GuestFault(`the link is ${left.linkUp ? 'up' : 'down'}`);
+      }
+      yield* exchange(kernel, left, right, [frameTo(right.mac, left.mac, new Uint8Array(100))]);
+    });
+  });
+
+  it('refuse frames that they cannot send', async () => {
+    await withTwo(function* (_, left, right) {
+      const bytes = frameTo(right.mac, left.mac, new Uint8Array(1501));
+      for (const frame of [{ bytes }, { bytes: bytes.subarray(0, 100), offload: {} }]) {
+        try {
+          yield* left.send(frame);
+        } catch (error) {
+          if (error instanceof GuestIoError) continue;
+          throw error;
+        }
+        throw new GuestFault('it was sent');
+      }
+    });
+  });
+});
+
+const PAYLOAD = new Random(9).bytes(600);
+const exercise: GuestRunOptions['main'] = function* (kernel) {
+  const before = kernel.devices(GUEST_NETWORK_INTERFACES).length;
+  yield* attachAll(kernel);
+  const device = kernel.devices(GUEST_NETWORK_INTERFACES)[before];
+  if (device === undefined) throw new Error('the driver found no adapter');
+  for (let i = 0; i < 50; i++) {
+    yield* device.send({ bytes: frameTo(device.mac, device.mac, PAYLOAD) });
+    demandSame((yield* device.receive()).bytes.subarray(14), PAYLOAD, `frame ${i}`);
+  }
+};
+
+registerConformance(
+  { describe, it },
+  emulatedDeviceConformance({
+    name: 'DECchip 21140',
+    plugins,
+    device: () => tulip(1, echo()),
+    ports: [{ port: 0xec00, count: 128 }],
+    exercise,
+  }),
+);
