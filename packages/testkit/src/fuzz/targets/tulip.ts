@@ -41,6 +41,7 @@ const SET_UP = 0x08000000;
 const SET_UP_BYTES = 192;
 const RUN = 0x2002;
 const PROMISCUOUS = 0x40;
+const RECEIVE_ALL = 0x40000000;
 /** The longest frame with a tag, which the network has beside it. */
 const LONGEST_FRAME = 1514;
 /** What the host may take of a guest's time for one frame: bounded lists mean that there is no more. */
@@ -127,8 +128,8 @@ class TulipCase {
 
   async run(): Promise<void> {
     const random = this.#random;
-    // Half of the cases begin as a driver does.
-    if (random.oneIn(2)) this.#bringUp();
+    // Most cases begin as a driver does.
+    if (!random.oneIn(8)) this.#bringUp();
     for (let i = 0; i < ACTIONS; i++) {
       await this.#act();
       if (random.oneIn(3)) await this.#machine.settle();
@@ -248,14 +249,22 @@ class TulipCase {
         view.setUint32(16 * i + 12, (control & CHAINED) !== 0 ? near : address(), true);
       }
     }
-    if (random.oneIn(2)) this.#write(MODE, 0);
+    if (!random.oneIn(4)) this.#write(MODE, 0);
     this.#write(register, base);
-    if (random.oneIn(2)) this.#write(MODE, RUN | PROMISCUOUS);
+    if (!random.oneIn(4)) this.#start();
+  }
+
+  /** Runs both processes, with some filter. */
+  #start(): void {
+    const random = this.#random;
+    const filter = random.pick([PROMISCUOUS, PROMISCUOUS, 0, 0x80, RECEIVE_ALL]);
+    this.#write(MODE, (RUN | filter) >>> 0);
   }
 
   /** A frame from the network: of any length, finished or not. */
   #arrive(): void {
     const random = this.#random;
+    if (random.oneIn(4)) this.#start();
     const bytes = random.bytes(random.pick([14, 20, 60, 200, 1514, 1514, 3000, 9014, 20_000]));
     if (random.oneIn(2)) bytes.set(MAC);
     if (bytes.length >= 60 && random.oneIn(3)) {
