@@ -126,6 +126,23 @@ describe('transmit process', () => {
     expect(rig.sent.length).toBe(1);
   });
 
+  it('says that there is nothing to send once the wire is free, and then at once', () => {
+    const rig = started();
+    sendOne(rig, frameOf(60));
+    rig.setCsr(Csr.TRANSMIT_POLL, 1);
+    expect([rig.causes, rig.states.transmit]).toEqual([0, TransmitState.WAITING_FOR_END]);
+    rig.partition.advance(0.2);
+    expect([rig.causes, rig.states.transmit]).toEqual([Status.TRANSMIT_UNAVAILABLE, TransmitState.SUSPENDED]);
+    rig.setCsr(Csr.STATUS, Status.TRANSMIT_UNAVAILABLE);
+    rig.put(1, frameOf(60));
+    rig.partition.advance(10);
+    expect([rig.sent.length, rig.causes]).toEqual([1, 0]);
+    rig.describe(TRANSMIT_LIST + 16, { status: 0, control: 0 });
+    rig.setCsr(Csr.TRANSMIT_POLL, 1);
+    expect(rig.causes).toBe(Status.TRANSMIT_UNAVAILABLE);
+    expect(rig.partition.timers.nextNs()).toBe(Number.POSITIVE_INFINITY);
+  });
+
   it('sends nothing that it may not read, and stops until it is told to start', () => {
     const rig = started();
     rig.describe(TRANSMIT_LIST, { control: WHOLE | 60, buffer1: 0x1000_0000 });

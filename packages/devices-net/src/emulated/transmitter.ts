@@ -71,7 +71,7 @@ export class Transmitter {
     this.poll();
   }
 
-  /** Stops after the frame that is being sent: there never is one. */
+  /** Stops at the guest's wish, which is told as any stop is; drivers wait for that. */
   stop(): void {
     if (this.#state === TransmitState.STOPPED) return;
     this.halt();
@@ -87,6 +87,7 @@ export class Transmitter {
   /** Looks at the current descriptor, and sends what is there. */
   poll(): void {
     if (this.#state === TransmitState.STOPPED || this.#turnQueued) return;
+    if (this.#state === TransmitState.SUSPENDED) this.#cancelTimer();
     this.#state = TransmitState.WAITING_FOR_END;
     this.#run();
   }
@@ -94,8 +95,7 @@ export class Transmitter {
   /** Stops without a word. */
   halt(): void {
     this.#state = TransmitState.STOPPED;
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#cancelTimer();
     this.#busy = false;
   }
 
@@ -127,8 +127,9 @@ export class Transmitter {
 
   /** There is nothing to send: says so once what was sent is on the wire. */
   #pause(): void {
-    if (!this.#busy) this.#suspend();
-    else if (this.#timer === undefined) this.#wait(WIRE_NS);
+    if (this.#timer !== undefined) return;
+    if (this.#busy) this.#wait(WIRE_NS);
+    else this.#suspend();
   }
 
   #suspend(): void {
@@ -146,7 +147,6 @@ export class Transmitter {
 
   #wait(ns: number): void {
     const { timers } = this.#host;
-    this.#timer?.cancel();
     this.#busy = false;
     this.#timer = timers.at(timers.clock.nowNs() + ns, () => {
       this.#timer = undefined;
@@ -154,6 +154,11 @@ export class Transmitter {
       else if (this.#busy) this.#wait(WIRE_NS);
       else this.poll();
     });
+  }
+
+  #cancelTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
   }
 
   /** As {@link poll}, but that there is nothing was said already. */
