@@ -228,6 +228,78 @@ describe('two emulated adapters', () => {
   });
 });
 
+/** Offsets in PCI's configuration space. */
+const ID = 0x00;
+const COMMAND = 0x04;
+const CLASS = 0x08;
+const BAR_0 = 0x10;
+const BAR_1 = 0x14;
+const SUBSYSTEM = 0x2c;
+const CFDA = 0x40;
+
+describe('an emulated adapter on the PCI bus', () => {
+  it('is what Hyper-V has, with its registers at ports and in memory', async () => {
+    const run = await runGuest({
+      plugins,
+      devices: [tulip(1, echo()), tulip(2, echo())],
+      *main({ cpu }) {
+        const functions = scanPciBus(cpu).filter(({ vendorId }) => vendorId === 0x1011);
+        const demand = (got: number, expected: number, what: string) => {
+          if (got !== expected) throw new GuestFault(`${what}: ${got.toString(16)}`);
+        };
+        demand(functions.length, 2, 'adapters');
+        for (const [i, fn] of functions.entries()) {
+          demand(fn.device, 10 + i, 'device number');
+          demand(fn.read(ID, 4), 0x00091011, 'identity');
+          demand(fn.read(CLASS, 4), 0x02000020, 'class and revision');
+          demand(fn.read(SUBSYSTEM, 4), 0x21140a00, 'subsystem');
+          const port = fn.read(BAR_0, 4) & ~3;
+          const gpa = fn.read(BAR_1, 4);
+          cpu.out(port + 0x18, 4, 0x1000 * (i + 1));
+          demand(cpu.load(gpa + 0x18, 4), 0x1000 * (i + 1), 'a register in memory');
+          fn.write(BAR_0, 4, 0xffffffff);
+          demand(fn.read(BAR_0, 4), 0xff81, 'size in ports');
+          fn.write(BAR_1, 4, 0xffffffff);
+          demand(fn.read(BAR_1, 4), 0xffffff80, 'size in memory');
+          fn.write(BAR_0, 4, 0xc000);
+          demand(cpu.in(0xc018, 4), 0x1000 * (i + 1), 'a register that moved');
+          fn.write(COMMAND, 2, 0);
+          demand(cpu.in(0xc018, 4), 0xffffffff, 'a register that is not decoded');
+        }
+        yield undefined;
+      },
+    });
+    succeeded(run);
+  });
+
+  it('reaches no memory while it is asleep, or no bus master', async () => {
+    const run = await runGuest({
+      plugins,
+      devices: [tulip(1, echo())],
+      *main(kernel) {
+        yield* attachAll(kernel);
+        const [device] = kernel.devices(GUEST_NETWORK_INTERFACES);
+        const fn = scanPciBus(kernel.cpu).find(({ vendorId }) => vendorId === 0x1011);
+        const bytes = frameTo(device.mac, device.mac, new Uint8Array(100));
+        for (const [offset, off, on] of [
+          [COMMAND, 3, 7],
+          [CFDA, 0x80000000, 0],
+          [CFDA, 0x40000000, 0],
+        ]) {
+          fn?.write(offset, 4, off);
+          yield* device.send({ bytes });
+          yield* kernel.sleep(10e6);
+          if (device.tryReceive() !== undefined) throw new GuestFault('a frame came back');
+          fn?.write(offset, 4, on);
+          yield* device.send({ bytes });
+          for (let i = 0; i < 2; i++) yield* device.receive();
+        }
+      },
+    });
+    succeeded(run);
+  });
+});
+
 const PAYLOAD = new Random(9).bytes(600);
 const exercise: GuestRunOptions['main'] = function* (kernel) {
   const before = kernel.devices(GUEST_NETWORK_INTERFACES).length;

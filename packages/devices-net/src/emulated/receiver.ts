@@ -21,13 +21,13 @@ const WATCHDOG_BYTES = 2048;
 const MAX_DESCRIPTORS_PER_FRAME = 256;
 /** Values of the type field from here on are types. */
 const FIRST_ETHER_TYPE = 0x600;
-/**
- * How long the network holds frames for a guest that has no descriptor for them; what comes after that is missed
- * until there is one. Drivers see to their rings in much less.
- */
-const HOLD_NS = 100e6;
-/** How often the list is looked at meanwhile: drivers need not say that they gave descriptors back. */
+/** How often the list is looked at while the network waits: drivers need not say that they gave descriptors back. */
 const LOOK_NS = 1e6;
+/**
+ * How often it is looked at before frames count as missed, which then goes on until there is a descriptor. Drivers see
+ * to their lists in much less. Looks and not time: the guest gets its turn between them, whatever the host is busy with.
+ */
+const MAX_LOOKS = 100;
 const MAX_MISSED = 0xffff;
 /** More were missed than can be counted. */
 const MISSED_OVERFLOW = 0x10000;
@@ -45,9 +45,9 @@ export class Receiver {
   #nextPiece = 0;
   #pieceFlags = 0;
   #state: number = ReceiveState.STOPPED;
-  /** The network holds frames until it is told that there is room, since that time. */
+  /** The network holds frames until it is told that there is room; and how often that was looked for. */
   #waiting = false;
-  #waitingSinceNs = 0;
+  #looks = 0;
   /** It held them for so long that now they are missed. */
   #starved = false;
   #resumeQueued = false;
@@ -312,7 +312,7 @@ export class Receiver {
   #wait(): void {
     if (this.#waiting) return;
     this.#waiting = true;
-    this.#waitingSinceNs = this.#host.timers.clock.nowNs();
+    this.#looks = 0;
     this.#lookLater();
   }
 
@@ -323,7 +323,7 @@ export class Receiver {
       this.#timer = undefined;
       this.look();
       if (this.#resumeQueued) return;
-      if (timers.clock.nowNs() - this.#waitingSinceNs < HOLD_NS) this.#lookLater();
+      if (++this.#looks < MAX_LOOKS) this.#lookLater();
       else this.#starve();
     });
   }
