@@ -1,5 +1,12 @@
 import { chipsetPlugin } from '@kensho/chipset';
-import { type DeviceSpec, GuestEvent, GuestFault, GuestIoError, type GuestTask } from '@kensho/core';
+import {
+  createHost,
+  type DeviceSpec,
+  GuestEvent,
+  GuestFault,
+  GuestIoError,
+  type GuestTask,
+} from '@kensho/core';
 import {
   GUEST_NETWORK_INTERFACES,
   type GuestNetworkInterface,
@@ -9,7 +16,14 @@ import {
   type TulipDriverOptions,
   type TulipOptions,
 } from '@kensho/devices-net';
-import { type KitKernel, scanPciBus } from '@kensho/guest-kit';
+import {
+  guestKitPlugin,
+  type KitDrivers,
+  type KitGuestOptions,
+  type KitKernel,
+  type KitMain,
+  scanPciBus,
+} from '@kensho/guest-kit';
 import { vmbusPlugin } from '@kensho/vmbus';
 import { describe, expect, it } from 'vitest';
 import {
@@ -137,6 +151,73 @@ describe('an emulated adapter and a synthetic one on a cable', () => {
       },
     });
     expect(succeeded(run).counters['device.nic1.large.in']).toBe(1);
+  });
+});
+
+describe('a guest without integration services and one with them', () => {
+  it('talk to each other over a switch', async () => {
+    const FRAMES = 200;
+    const host = await createHost({ plugins: [guestKitPlugin, ...plugins] });
+    const lines: string[] = [];
+    const partition = (
+      kind: 'tulip' | 'network',
+      number: number,
+      drivers: Partial<KitDrivers>,
+      main: KitMain,
+    ) =>
+      host.createPartition({
+        name: kind,
+        processor: 'kit',
+        memoryBytes: 16 * 1024 * 1024,
+        clock: 'real',
+        enlightened: kind === 'network',
+        devices: [
+          { kind: 'kit-console', id: 'console', options: { onLine: (line: string) => lines.push(line) } },
+          { ...tulip(number, { kind: 'switch', options: { name: 'lan' } }), kind },
+        ],
+        guest: {
+          kind: 'kit',
+          options: { drivers: { vscs: [], pci: [], ports: [], ...drivers }, main } satisfies KitGuestOptions,
+        },
+      });
+    const toEnlightened = Uint8Array.of(0x00, 0x15, 0x5d, 0, 0, 2);
+    const END = 0xff;
+    const emulated = await partition('tulip', 1, { pci: [new TulipDriver()] }, function* (kernel) {
+      const [device] = yield* interfaces(kernel, 1);
+      const hello = frameTo(toEnlightened, device.mac, new Uint8Array(100));
+      // Nobody may be there yet, and more than one of these may be answered.
+      let answer = device.tryReceive();
+      for (; answer === undefined; answer = device.tryReceive()) {
+        yield* device.send({ bytes: hello });
+        yield* kernel.sleep(2e6);
+      }
+      for (let i = 1; i <= FRAMES; i++) {
+        const payload = new Random(i).bytes(40 + 7 * i);
+        payload[0] = i === FRAMES ? END : 1;
+        payload[1] = i;
+        const bytes = frameTo(toEnlightened, device.mac, payload);
+        yield* device.send({ bytes });
+        let echoed = yield* device.receive();
+        while (echoed.bytes[14] === 0) echoed = yield* device.receive();
+        demandSame(echoed.bytes.subarray(14, bytes.length), payload, `frame ${i}`);
+      }
+    });
+    const enlightened = await partition('network', 2, { vscs: [new NetworkVsc()] }, function* (kernel) {
+      const [device] = yield* interfaces(kernel, 1);
+      for (let last = false; !last; ) {
+        const { bytes } = yield* device.receive();
+        last = bytes[14] === END;
+        yield* device.send({ bytes: frameTo(bytes.subarray(6, 12), device.mac, bytes.subarray(14)) });
+      }
+      // The last frame is on its way when the adapter goes.
+      yield* kernel.sleep(20e6);
+    });
+    const ends = await Promise.all([emulated.run(), enlightened.run()]);
+    const frames = emulated.counters.snapshot()['device.nic1.frames.in'];
+    await host.close();
+    expect(lines.filter((line) => line.startsWith('panic'))).toEqual([]);
+    expect(ends.map(({ reason }) => reason)).toEqual(['guest-ended', 'guest-ended']);
+    expect(frames).toBeGreaterThan(FRAMES);
   });
 });
 
