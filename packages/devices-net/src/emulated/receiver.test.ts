@@ -223,6 +223,22 @@ describe('receive process', () => {
     expect((statusOf(rig, 0) >>> ReceiveResult.LOOPBACK_SHIFT) & 3).toBe(1);
   });
 
+  it('stops the transmit process, too, where its own frame has nowhere to go', () => {
+    const rig = started(1, 1536, Mode.PROMISCUOUS | (1 << Mode.LOOPBACK_SHIFT));
+    rig.setCsr(Csr.OPERATION_MODE, 0);
+    rig.transmitRing(4);
+    rig.describe(RECEIVE_LIST, { control: 1536, buffer1: MEMORY_BYTES });
+    for (let i = 0; i < 3; i++) rig.put(i, frameOf(60));
+    rig.setCsr(Csr.STATUS, 0xffffffff);
+    rig.go(Mode.PROMISCUOUS | (1 << Mode.LOOPBACK_SHIFT));
+    rig.partition.advance(10);
+    expect([rig.causes & Status.BUS_ERROR, rig.states]).toEqual([
+      Status.BUS_ERROR,
+      { transmit: 0, receive: 0 },
+    ]);
+    expect([0, 1, 2].map((i) => (rig.word(TRANSMIT_LIST + 16 * i) & OWN) !== 0)).toEqual([false, true, true]);
+  });
+
   it('stops where a list or a buffer is not in memory', () => {
     const list = started();
     list.setCsr(Csr.OPERATION_MODE, 0);
@@ -264,6 +280,7 @@ describe('receive process', () => {
       ReceiveResult.DESCRIPTOR_ERROR | ReceiveResult.LAST,
     );
     expect(short.causes).toBe(Status.RECEIVE | Status.RECEIVE_UNAVAILABLE);
+    expect(short.states.receive).toBe(ReceiveState.SUSPENDED);
   });
 
   it('gives the same frames however buffers are laid out', () => {

@@ -114,7 +114,8 @@ export class Receiver {
 
   /** The guest is about: looks whether it gave descriptors back for which the network waits. */
   look(): void {
-    if (this.#waiting && !this.#resumeQueued && this.#list.load() && this.#list.owned) this.#resumeSoon();
+    if (!this.#waiting || this.#resumeQueued || !this.#receives) return;
+    if (this.#list.load() && this.#list.owned) this.#resumeSoon();
   }
 
   /** CSR8, which a read clears. */
@@ -198,20 +199,26 @@ export class Receiver {
     return this.#list.owned;
   }
 
-  /** Puts a frame into the guest's buffers; false where there are none. */
+  /** Puts a frame into the guest's buffers, or loses it with them; false where there are none. */
   #deliver(bytes: Uint8Array, flags: number): boolean {
     if (!this.#isReady()) return false;
-    if (!this.#receives) return true;
     const { counters, interrupts } = this.#host;
+    if (!this.#receives) {
+      counters.dropped.value++;
+      return true;
+    }
+    this.#starved = false;
+    this.#state = ReceiveState.WAITING_FOR_FRAME;
     const sizeBytes = this.#take(bytes);
     let result = flags | (sizeBytes << ReceiveResult.LENGTH_SHIFT);
     if (isGroupAddressed(bytes)) result |= ReceiveResult.MULTICAST;
     if (etherTypeOf(bytes) >= FIRST_ETHER_TYPE) result |= ReceiveResult.ETHERNET_TYPE;
     if (sizeBytes > MAX_FRAME_BYTES + FCS_BYTES) result |= ReceiveResult.TOO_LONG | ReceiveResult.ERROR;
     if (bytes.length + FCS_BYTES > WATCHDOG_BYTES) result |= ReceiveResult.WATCHDOG;
-    if (!this.#fill(sizeBytes, result)) return true;
-    this.#starved = false;
-    if (this.#state === ReceiveState.SUSPENDED) this.#state = ReceiveState.WAITING_FOR_FRAME;
+    if (!this.#fill(sizeBytes, result)) {
+      counters.dropped.value++;
+      return true;
+    }
     counters.framesIn.value++;
     counters.bytesIn.value += bytes.length;
     const watchdog = (result & ReceiveResult.WATCHDOG) !== 0 ? Status.RECEIVE_WATCHDOG : 0;

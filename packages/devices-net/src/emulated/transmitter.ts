@@ -120,6 +120,8 @@ export class Transmitter {
         return;
       }
       if (!this.#take()) return;
+      // What was sent may have come back, and ended in a bus error.
+      if (this.#state === TransmitState.STOPPED) return;
     }
     this.#turnQueued = true;
     this.#host.work.defer(this.#turn);

@@ -316,8 +316,9 @@ export class TulipAdapter implements NetworkAdapter, TulipHost, MmioHandler, Dev
     this.#mode = (value & Mode.WRITABLE) | Mode.FIXED;
     if ((value & Mode.TRANSMIT) === 0) this.#transmitter.stop();
     if ((value & Mode.RECEIVE) === 0) this.#receiver.stop();
-    if ((value & Mode.TRANSMIT) !== 0) this.#transmitter.start();
+    // What is sent may come back.
     if ((value & Mode.RECEIVE) !== 0) this.#receiver.start();
+    if ((value & Mode.TRANSMIT) !== 0) this.#transmitter.start();
   }
 
   #timerCycleNs(): number {
