@@ -244,6 +244,20 @@ describe('two emulated adapters', () => {
     expect(run.counters['device.nic1.missed']).toBe(0);
   });
 
+  it('share interrupts among many frames', async () => {
+    const count = 2000;
+    const run = await withTwo(function* (kernel, left, right) {
+      const bytes = frameTo(right.mac, left.mac, new Random(7).bytes(1000));
+      yield* exchange(kernel, left, right, Array<Uint8Array>(count).fill(bytes));
+    });
+    const { counters } = run;
+    expect(counters['device.nic1.interrupts'] / count).toBeLessThan(0.1);
+    expect(counters['device.nic2.interrupts'] / count).toBeLessThan(0.1);
+    // One access for each frame that is sent, and what it took to bring the adapter up.
+    expect(counters['intercept.port.nic1'] / count).toBeLessThan(1.5);
+    expect(counters['intercept.port.nic2'] / count).toBeLessThan(0.5);
+  });
+
   it('hold the sender back while the receiver does not read', async () => {
     const run = await withTwo(
       function* (kernel, left, right, cable) {

@@ -39,6 +39,9 @@ const FIRST_PORT = 0xec00;
 const FIRST_GPA = 0xfebf_0000;
 const GPA_STRIDE = 0x1000;
 const INTA = 1;
+/** How long a burst takes and how soon it has to begin, in 250 ns each; whoever arbitrates may look at it. */
+const CFIT_BURST = 0x3e;
+const BURST = 0x2814;
 
 /**
  * An emulated network adapter as a function of the PCI bus: its place, its configuration space, its registers at I/O
@@ -79,7 +82,10 @@ export class TulipFunction implements PciFunction, Device {
           portBar(ports, { ...registers, index: CSR_PORT_BAR, initialBase: FIRST_PORT + nth * CSR_BYTES }),
           mmioBar(gpa, { ...registers, index: CSR_MEMORY_BAR, initialBase: FIRST_GPA + nth * GPA_STRIDE }),
         ],
-        registers: [{ offset: CFDA, sizeBytes: 4, reset: 0, writable: Cfda.WRITABLE }],
+        registers: [
+          { offset: CFDA, sizeBytes: 4, reset: 0, writable: Cfda.WRITABLE },
+          { offset: CFIT_BURST, sizeBytes: 2, reset: BURST },
+        ],
         onWrite: () => this.adapter.setMayMaster(this.#mayMaster),
       },
       faults,
