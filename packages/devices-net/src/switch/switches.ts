@@ -65,7 +65,9 @@ function closingWith(socket: NetworkConnector, close: () => void): NetworkConnec
     connect(adapter) {
       const port = socket.connect(adapter);
       return {
-        linkUp: port.linkUp,
+        get linkUp() {
+          return port.linkUp;
+        },
         send: (frame) => port.send(frame),
         receiveReady: () => port.receiveReady(),
         close() {
