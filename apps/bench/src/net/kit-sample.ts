@@ -1,8 +1,8 @@
-import { KenshoError } from '@kensho/core';
-import { NetworkVsc, netPlugin } from '@kensho/devices-net';
+import { KenshoError, type Plugin } from '@kensho/core';
+import { type NetworkSpec, NetworkVsc, netPlugin, TulipDriver } from '@kensho/devices-net';
 import { type KitGuest, runKitGuests } from '../kit-guests.ts';
 import type { KitSampleRequest } from '../request.ts';
-import { adapterOf, KIT_PCI_DRIVERS, STATIONS, SWITCH } from './adapters.ts';
+import { adapterOf, STATIONS, SWITCH } from './adapters.ts';
 import { sumOfCounters } from './counters.ts';
 import {
   type NetPlan,
@@ -18,13 +18,25 @@ import type { NetSample } from './results.ts';
 const GUEST_BYTES = 32 * 1024 * 1024;
 /** The bus has been quiet for long by then: a host signals once more 100 ms after an open. */
 const WARM_UP_NS = 300e6;
-const WARM_UP_OPERATIONS = 5_000;
+const WARM_UP_OPERATIONS = 20_000;
+
+/** What the guests are plugged into, and who contributes it. */
+interface SampledNetwork {
+  readonly network: NetworkSpec;
+  readonly plugins: readonly Plugin[];
+}
 
 /**
  * Lets two kit guests exchange packets. Throws KenshoError SAMPLE_FAILED, also where a packet arrived other than it was
  * sent, and VERIFICATION_FAILED.
+ *
+ * @param network - of both @default a switch
  */
-export async function takeKitNetSample(request: KitSampleRequest, job: NetJob): Promise<NetSample> {
+export async function takeKitNetSample(
+  request: KitSampleRequest,
+  job: NetJob,
+  { network, plugins }: SampledNetwork = { network: SWITCH, plugins: [] },
+): Promise<NetSample> {
   const { path, run, order, seconds, seed } = request;
   const what = `${job.workload}, ${path}`;
   const plan: NetPlan = {
@@ -38,8 +50,8 @@ export async function takeKitNetSample(request: KitSampleRequest, job: NetJob): 
   };
   const { results, window } = await runKitGuests(
     what,
-    [netPlugin],
-    [guestOf('sender', request, plan), guestOf('receiver', request, plan)],
+    [netPlugin, ...plugins],
+    [guestOf('sender', request, plan, network), guestOf('receiver', request, plan, network)],
   );
   const sent = results[0] as SenderResult;
   const received = results[1] as ReceiverResult;
@@ -64,12 +76,17 @@ export async function takeKitNetSample(request: KitSampleRequest, job: NetJob): 
 }
 
 /** The same partition and program on both paths: what differs is whether integration services are installed. */
-function guestOf(role: keyof typeof STATIONS, { path }: KitSampleRequest, plan: NetPlan): KitGuest {
+function guestOf(
+  role: keyof typeof STATIONS,
+  { path }: KitSampleRequest,
+  plan: NetPlan,
+  network: NetworkSpec,
+): KitGuest {
   return {
     name: role,
     memoryBytes: GUEST_BYTES,
-    devices: [adapterOf(path, STATIONS[role], SWITCH)],
-    drivers: { vscs: path === 'enlightened' ? [new NetworkVsc()] : [], pci: KIT_PCI_DRIVERS, ports: [] },
+    devices: [adapterOf(path, STATIONS[role], network)],
+    drivers: { vscs: path === 'enlightened' ? [new NetworkVsc()] : [], pci: [new TulipDriver()], ports: [] },
     main: role === 'sender' ? senderProgram(plan) : receiverProgram(plan),
   };
 }

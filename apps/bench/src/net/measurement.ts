@@ -1,5 +1,6 @@
 import type { MeasurementRequest } from '../request.ts';
 import { takeKitNetSample } from './kit-sample.ts';
+import { measureLinuxNet } from './linux-measurement.ts';
 import type { NetJob } from './options.ts';
 import type { NetSample } from './results.ts';
 
@@ -11,6 +12,8 @@ export async function measureNet(
   request: NetRequest,
   onProgress: (now: string) => void,
 ): Promise<NetSample[]> {
+  if (request.guest === 'linux' && request.linux !== undefined)
+    return measureLinuxNet(request, request.linux, onProgress);
   const samples: NetSample[] = [];
   for (const [index, job] of request.jobs.entries()) {
     onProgress(job.workload);

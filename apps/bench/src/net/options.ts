@@ -1,11 +1,11 @@
 import {
   type BenchGuest,
   type BenchOptions,
-  type BenchPath,
   type BenchSettings,
   benchSettings,
   type Job,
   subset,
+  whole,
 } from '../options.ts';
 
 /**
@@ -37,8 +37,6 @@ export const PAYLOAD_BYTES: Readonly<Record<NetWorkload, number>> = {
 
 /** What to measure, and how. */
 export interface NetBenchOptions extends BenchOptions {
-  /** @default those on which the guest has an adapter */
-  readonly paths?: readonly BenchPath[];
   /** @default all */
   readonly workloads?: readonly NetWorkload[];
   /** @default 0.5; 3 for Linux */
@@ -60,5 +58,8 @@ const DEFAULTS: Readonly<Record<BenchGuest, { seconds: number; runs: number }>> 
 export function netSettingsOf(options: NetBenchOptions): NetSettings {
   const workloads = options.workloads ?? NET_WORKLOADS;
   subset('workload', workloads, NET_WORKLOADS);
-  return benchSettings(options, DEFAULTS, () => workloads.map((workload) => ({ workload })));
+  const settings = benchSettings(options, DEFAULTS, () => workloads.map((workload) => ({ workload })));
+  // The tools in it take no fractions.
+  if (settings.guest === 'linux') whole('seconds', settings.seconds, 1, 3600);
+  return settings;
 }
