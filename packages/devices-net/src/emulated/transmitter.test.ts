@@ -158,6 +158,16 @@ describe('transmit process', () => {
     expect(rig.sent.length).toBe(1);
   });
 
+  it('leaves no timer behind when it stops', () => {
+    const rig = started();
+    rig.setCsr(Csr.BUS_MODE, 1 << 17);
+    sendOne(rig, frameOf(60));
+    rig.adapter.setMayMaster(false);
+    rig.setCsr(Csr.TRANSMIT_POLL, 1);
+    rig.setCsr(Csr.OPERATION_MODE, 0);
+    expect(rig.partition.timers.nextNs()).toBe(Number.POSITIVE_INFINITY);
+  });
+
   it('does nothing while it may not reach memory', () => {
     const rig = started();
     rig.adapter.setMayMaster(false);

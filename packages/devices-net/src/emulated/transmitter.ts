@@ -136,6 +136,7 @@ export class Transmitter {
 
   #suspend(): void {
     this.#state = TransmitState.SUSPENDED;
+    this.#cancelTimer();
     this.#host.interrupts.raise(Status.TRANSMIT_UNAVAILABLE);
     this.#pollLater();
   }

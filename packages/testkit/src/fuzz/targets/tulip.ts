@@ -51,7 +51,7 @@ const MAX_WAITING = 64;
 export const tulipTarget: FuzzTarget = {
   id: 'tulip',
   description: 'DEC 21140 registers, descriptor lists, set-up frames, serial lines, PCI configuration',
-  corpus: [],
+  corpus: [2801580766],
   create() {
     const memory = new MachineMemory();
     return { run: (random) => new TulipCase(memory, random).run() };
