@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { parseStorageReport, STORAGE_REPORT_SCHEMA } from '@kensho/bench';
+import { NET_REPORT_SCHEMA, parseStorageReport, STORAGE_REPORT_SCHEMA } from '@kensho/bench';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 let folder: string;
@@ -47,6 +47,8 @@ describe.concurrent('bad input', { timeout: 60_000 }, () => {
     [['bench', 'storage', '--block', '1000'], 2, /multiple of 512/],
     [['bench', 'storage', '--block', '99T'], 2, /to 1048576/],
     [['bench', 'storage', '--image', 'absent.img'], 1, /absent.img: no such file/],
+    [['bench', 'net', '--workload', 'tcp-steam'], 2, /'tcp-steam'.+tcp-stream, tcp-rr/],
+    [['bench', 'net', '--runs', '0'], 2, /runs of 0/],
     [['bench', 'compare', 'absent.json', 'b.json'], 1, /absent.json: no such file or directory/],
     [['disk', 'create', 'x.vhdx'], 2, /needs --size/],
     [['disk', 'create', 'x.unheard', '--size', '1M'], 2, /x\.unheard: .+format/],
@@ -68,6 +70,7 @@ describe.concurrent('help and version', { timeout: 60_000 }, () => {
   it.each([
     [['--help'], /Commands:[\s\S]+bench[\s\S]+disk[\s\S]+Ends with 0/],
     [['bench', 'storage', '--help'], /--image <file>[\s\S]+--runs/],
+    [['bench', 'net', '--help'], /sockperf[\s\S]+--workload[\s\S]+--path/],
     [['disk', 'create', '--help'], /--parent/],
     [['--version'], /^\d+\.\d+\.\d+\n$/],
   ])('kensho %j', async (args, text) => {
@@ -165,11 +168,26 @@ describe('bench', { timeout: 120_000 }, () => {
     expect(JSON.parse(same.stdout)).toMatchObject({ differing: 0 });
     fs.writeFileSync(
       file('other.json'),
-      JSON.stringify({ ...report, settings: { ...report.settings, depth: 8 } }),
+      JSON.stringify({ ...report, settings: { ...report.settings, seconds: 8 } }),
     );
     const refused = await kensho('bench', 'compare', 'out/report.json', 'other.json');
-    expect(refused).toMatchObject({ code: 2, stderr: expect.stringMatching(/^kensho: .*depth: 4 \/ 8\n$/) });
+    expect(refused).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^kensho: .*seconds: 0.02 \/ 8\n$/),
+    });
     expect(leftovers()).toEqual([]);
+  });
+
+  it('measures networks, and compares them with nothing else', async () => {
+    const net = ['bench', 'net', '--runs', '1', '--seconds', '0.02', '--workload', 'udp-small'];
+    const ending = await kensho(...net, '--path', 'enlightened', '--out', 'net', '--json');
+    expect(ending.code).toBe(0);
+    expect(JSON.parse(ending.stdout)).toMatchObject({ schema: NET_REPORT_SCHEMA, verified: true });
+    const refused = await kensho('bench', 'compare', 'net/report.json', 'out/report.json');
+    expect(refused).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/two benchmarks: .+net.+storage/),
+    });
   });
 
   it('ends at an interrupt, with nothing left behind', async () => {

@@ -55,7 +55,11 @@ export const netTopic: Topic<NetJob, NetReport> = {
   words: {
     title: 'networking over both paths',
     heading: 'Two guests on one switch',
-    setup: (report) => `Two guests on one switch, MTU 1500: ${report.guest}`,
+    setup: ({ guest, settings }) =>
+      `Two guests on one switch, MTU 1500: ${guest}` +
+      (settings.guest === 'linux'
+        ? '\nOf datagrams, rates are of those that arrived; times and counts are per datagram that was sent.'
+        : ''),
     introduction: (report) =>
       `${report.settings.guest === 'linux' ? report.guest : 'Programs on the kit kernel'}, in two partitions on one virtual switch, MTU 1500; all of it on one thread. ` +
       'Enlightened is VMBus, NVSP and RNDIS; emulated is a DEC 21140. Counts and times are of both guests together.',
