@@ -15,6 +15,8 @@ import { parseReportOfTool } from './tools.ts';
 
 /** Between two looks at the counters, at first. */
 const STRIDE_PACKETS = 64;
+/** For one guest to end after the other. */
+const PATIENCE_MS = 60_000;
 /** Both paths get the same machines and kernel; all that differs is which driver may take the adapter. */
 const PATH_COMMAND_LINE: Readonly<Record<BenchPath, string>> = {
   enlightened: 'module_blacklist=tulip,de2104x',
@@ -59,7 +61,7 @@ export async function measureLinuxNet(
       counters: sumOfCounters(window.counters),
       guestCounters: { sender: ofSender, receiver: ofReceiver },
       profile: window.profile,
-      verification: { checkedBytes: 0, fileSha256: sender.fileSha256 },
+      verification: { fileSha256: sender.fileSha256 },
     };
   });
 }
@@ -91,6 +93,7 @@ async function liveOnce(
   };
   const host = await createHost({ plugins: [...MACHINE_PLUGINS, netPlugin, meteredPlugin] });
   onProgress('booting');
+  let late: NodeJS.Timeout | undefined;
   try {
     const guests: LinuxGuest[] = [];
     const metered: MeteredNetworkOptions = {
@@ -133,17 +136,22 @@ async function liveOnce(
     );
     await Promise.all(
       guests.map(async (guest) => {
+        const end = () => {
+          for (const other of guests) other.stop();
+        };
         try {
           await guest.run();
+          late ??= setTimeout(end, PATIENCE_MS);
         } catch (error) {
           // The other would wait for this one for ever.
-          for (const other of guests) other.stop();
+          end();
           throw error;
         }
       }),
     );
     return life;
   } finally {
+    clearTimeout(late);
     await host.close();
   }
 }

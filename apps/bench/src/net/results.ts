@@ -7,9 +7,9 @@ export const NET_REPORT_SCHEMA = 'kensho.bench.net/1';
 
 /** What was found to have arrived as it was sent, in one sample. */
 export interface NetVerification {
-  /** Bytes that the receiver compared with what was sent. */
-  readonly checkedBytes: number;
-  /** SHA-256 of a file that Linux guests sent beside the jobs: the sender's and the receiver's, which are equal. */
+  /** Bytes that the receiver compared with what was sent; of kit guests, warm-up included. */
+  readonly checkedBytes?: number;
+  /** SHA-256 of a file that went by TCP after the jobs, in the sender and in the receiver; of Linux. */
   readonly fileSha256?: string;
 }
 
