@@ -10,7 +10,10 @@ const FIO_MODES: Readonly<Record<Workload, string>> = {
   'rand-write': 'randwrite',
 };
 
-/** The command line of a job on a device of the guest; its report is JSON on stdout. */
+/**
+ * The command line of a job on a device of the guest; its report is JSON on stdout. Requests are submitted by up to
+ * half the depth and taken back as many as have ended, as programs do that keep so many in flight.
+ */
 export function fioCommand(
   { workload, blockBytes, depth }: StorageJob,
   options: { device: string; seconds: number; spanBytes: number; seed: number },
@@ -23,6 +26,9 @@ export function fioCommand(
     `--rw=${FIO_MODES[workload]}`,
     `--bs=${blockBytes}`,
     `--iodepth=${depth}`,
+    ...(depth > 1
+      ? [`--iodepth_batch_submit=${Math.ceil(depth / 2)}`, `--iodepth_batch_complete_max=${depth}`]
+      : []),
     `--runtime=${options.seconds}`,
     `--randseed=${options.seed}`,
   ].join(' ');

@@ -59,11 +59,11 @@ export type StorageSettings = BenchSettings<StorageJob> & { readonly memory: boo
 
 const MIB = 1024 * 1024;
 export const SECTOR_BYTES = 512;
-export const DEFAULT_SPAN_BYTES = 64 * MIB;
+export const DEFAULT_SPAN_BYTES = 32 * MIB;
 const DEFAULTS: Readonly<Record<BenchGuest, { seconds: number; runs: number }>> = {
   kit: { seconds: 0.5, runs: 5 },
   // A boot for each run and path: few, and each long enough for a slow path.
-  linux: { seconds: 3, runs: 2 },
+  linux: { seconds: 2, runs: 2 },
 };
 /** What is asked of a disk most often: small requests at random, one and many at a time, and large ones in a row. */
 export const LINUX_JOBS: readonly StorageJob[] = [

@@ -13,7 +13,7 @@ const METHOD: Readonly<Record<BenchGuest, readonly string[]>> = {
     'After a warm-up the guest marks the window’s start and end through a port, at which the host takes the counters; all requests of the window begin and end between the marks.',
   ],
   linux: [
-    'Each run on each path is a new process with a new host, partition and boot of Debian’s unmodified kernel; fio does all jobs one after another, with direct I/O by libaio. The paths take turns, A B then B A, so that what drifts favours neither.',
+    'Each run on each path is a new process with a new host, partition and boot of Debian’s unmodified kernel; fio does all jobs one after another, with direct I/O by libaio, submitted by up to half the depth at once. The paths take turns, A B then B A, so that what drifts favours neither.',
     'Machine, kernel, initramfs and disk are the same on both paths, clocks and timers are the hypervisor’s on both. Enlightened, Linux’ hv_storvsc has the disk, over VMBus; emulated, its ata_piix, because hv_storvsc is not loaded.',
     'The guest first reads the whole span and hashes it; the host compares that with its own reading of the image. After all jobs the guest hashes the span again, past its cache, and the host hashes the same span of the overlay by itself. The image is never written to.',
     'Operations, time and latencies are as fio reports them, by the guest’s clock. Counts and CPU time are of the steady part of each job: from a fifth of its bytes to nineteen twentieths, cut at the host by requests that arrive at the disk, so that fio’s start and end are not in them.',

@@ -103,7 +103,7 @@ export function addBenchCommands(program: Command, context: CommandContext): voi
     )
     .option(
       '--span <size>',
-      'part of the disk, from its start, that is used (default: 64M or the disk)',
+      'part of the disk, from its start, that is used (default: 32M or the disk)',
       parseSize,
     )
     .option('--memory', 'serve the disk from memory, without files of the host')
@@ -176,7 +176,11 @@ function addCommonOptions(command: Command, seedIs: string): void {
         .default('kit'),
     )
     .option('--path <names>', 'enlightened, emulated or both (default: both)', parseNames(PATHS, 'both'))
-    .option('--seconds <n>', 'length of a sample by the guest’s clock (default: 0.5; linux: 3)', parseSeconds)
+    .option(
+      '--seconds <n>',
+      'length of a sample by the guest’s clock (default: 0.5; linux: 2, net 3)',
+      parseSeconds,
+    )
     .option('--runs <n>', 'samples of each job on each path (default: 5; linux: 2)', parseCount)
     .option('--seed <n>', `${seedIs} (default: 1)`, parseCount)
     .option('--out <folder>', 'where the report goes', 'kensho-report')
