@@ -34,7 +34,7 @@ const QUEUE_LIMIT_BYTES = 4 * 1024 * 1024;
  */
 const BURST_GAP_NS = 1_000_000;
 const BURST_LIMIT_NS = 4_000_000;
-/** Signals that are served at once after one for which the guest was busy with something else. */
+/** Signals that are served at once after one for which waiting gained nothing. */
 const SERVED_AT_ONCE = 64;
 
 /** Where the pages of a channel's rings lie in the arena, each with its control page first. */
@@ -82,7 +82,8 @@ export interface HostChannelDeps {
  * - A batched channel also stays masked from the guest's signal until its packets are read, which is when the guest
  *   has written all that it had to write: guest and host share this thread, so that the requests which it adds in the
  *   meantime lose nothing by it, and share one signal, one round of work and, where they are answered at once, one
- *   interrupt. A guest that does something else meanwhile has its next signals served at once.
+ *   interrupt. A guest that wrote but one packet, or does something else meanwhile, has its next signals served at
+ *   once.
  * - Where the guest's ring has no room, packets wait in order, and nothing is read: the guest gets no answers that
  *   it makes no room for. The pending-send size asks it for a signal once it made room, for half a ring at a time so
  *   that a slow reader does not cost a signal for each packet. A guest that does not offer that feature (Linux
@@ -281,8 +282,8 @@ export class RingHostChannel implements HostChannel {
     this.#burstTimer = timers.at(Math.min(nowNs + BURST_GAP_NS, untilNs), () => {
       const writes = !this.#stale && this.#reader.writeIndex !== before;
       if (writes && timers.clock.nowNs() < untilNs) return this.#watchBurst(untilNs);
-      if (!writes) this.#impatient = SERVED_AT_ONCE;
       this.#endBurst();
+      if (!writes) this.#impatient = SERVED_AT_ONCE;
     });
   }
 
@@ -290,7 +291,10 @@ export class RingHostChannel implements HostChannel {
     if (this.#burstTimer === undefined) return;
     this.#burstTimer.cancel();
     this.#burstTimer = undefined;
+    const packetsBefore = this.#packetsIn.value;
     this.#service();
+    // One request at a time: the guest would go to sleep and be woken for each.
+    if (this.#packetsIn.value - packetsBefore === 1) this.#impatient = SERVED_AT_ONCE;
   }
 
   #scheduleService(): void {
