@@ -188,7 +188,11 @@ describe('TcpEndpoint', () => {
         expect([a.endpoint.isClosed, b.endpoint.isClosed]).toEqual([true, true]);
         expect(a.events).not.toContain('timeout');
       }),
-      { numRuns: 40 },
+      {
+        numRuns: 40,
+        // Both sides went back after a time-out, and took each other's acknowledgements for old ones.
+        examples: [[{ loss: 0.08551737131410564, duplicate: 0, reorder: 0, seed: 903063526 }, 41_001]],
+      },
     );
   });
 

@@ -92,7 +92,10 @@ export class TcpEndpoint {
   /** Oldest number that is not acknowledged; number of the send buffer's first byte, once open. */
   #sendUnacked: number;
   #sendNext: number;
-  /** The highest `sendNext` there ever was: after a time-out that one goes back. */
+  /**
+   * The highest `sendNext` there ever was: after a time-out that one goes back. What has no payload of its own carries
+   * this one, as the peer takes what lies before its window for old, acknowledgement and all (RFC 9293, 3.10.7.4).
+   */
   #sendHighest: number;
   #sendWindow = 0;
   #windowSequence = 0;
@@ -206,7 +209,7 @@ export class TcpEndpoint {
   abort(): void {
     if (this.#state !== 'closed') {
       const flags = this.#state === 'syn-sent' ? Flag.RST : Flag.RST | Flag.ACK;
-      this.#transmit(flags, this.#sendNext, undefined, 0, 0);
+      this.#transmit(flags, this.#sendHighest, undefined, 0, 0);
     }
     this.#drop();
   }
@@ -481,7 +484,7 @@ export class TcpEndpoint {
   }
 
   #sendAck(): void {
-    this.#transmit(Flag.ACK, this.#sendNext, undefined, 0, 0);
+    this.#transmit(Flag.ACK, this.#sendHighest, undefined, 0, 0);
   }
 
   #oweAck(): void {
