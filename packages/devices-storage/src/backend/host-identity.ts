@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { realpathSync } from 'node:fs';
-import type { Guid } from '@kensho/core';
-import { stableGuid } from '../stable-guid.ts';
+import { type Guid, stableGuid } from '@kensho/core';
 
 /** What image files record of where and when they were written; nothing that a guest's run depends on. */
 export interface HostIdentity {

@@ -7,7 +7,15 @@ import {
   portBar,
   tryAddPorts,
 } from '@kensho/chipset';
-import type { Device, DmaDomain, InterruptLines, IoPortSpace, PortHandler, PortRegion } from '@kensho/core';
+import {
+  type Device,
+  type DmaDomain,
+  type InterruptLines,
+  type IoPortSpace,
+  type PortHandler,
+  type PortRegion,
+  stableGuid,
+} from '@kensho/core';
 import type { Disk } from '../backend/disk.ts';
 import {
   BUS_MASTER_BAR,
@@ -23,7 +31,6 @@ import {
   PiixConfig,
 } from '../protocol/ide.ts';
 import { DvdUnit } from '../scsi/dvd-unit.ts';
-import { stableGuid } from '../stable-guid.ts';
 import { AtaDrive } from './ata-drive.ts';
 import { AtapiDrive } from './atapi-drive.ts';
 import { BusMaster } from './bus-master.ts';

@@ -7,6 +7,7 @@ import {
   type Guid,
   KenshoError,
   LOGGER,
+  stableGuid,
   WORK,
 } from '@kensho/core';
 import { VMBUS } from '@kensho/vmbus';
@@ -14,7 +15,6 @@ import type { Disk } from '../backend/disk.ts';
 import { DiskUnit } from '../scsi/disk-unit.ts';
 import { DvdUnit } from '../scsi/dvd-unit.ts';
 import type { LogicalUnit } from '../scsi/logical-unit.ts';
-import { stableGuid } from '../stable-guid.ts';
 import { StorageVsp } from './storage-vsp.ts';
 
 /** A unit of a controller. Its disk was opened by the caller, who closes it after the partition ended. */
