@@ -456,6 +456,28 @@ describe('NAT: TCP', () => {
     expect([host.streams.length, nat.load.tcpFlows, count('tcp.refused')]).toEqual([8, 8, 92]);
   });
 
+  it('forgets a connection that is over where there is no room for another', async () => {
+    const { guest, host, nat, partition, count } = await network({ maxFlows: 4 });
+    for (let port = 1; port <= 10; port++) {
+      const events = recorder();
+      const connection = guest.tcp('1.2.3.4', port, 80, events);
+      connection.open();
+      const stream = host.streams[port - 1].events;
+      stream.connected();
+      partition.settle();
+      // The NAT's side ends first, and is the one that waits.
+      stream.ended();
+      partition.settle();
+      connection.end();
+      partition.settle();
+      stream.closed(undefined);
+      expect(events.events).toEqual(['established', 'ended', 'ended']);
+    }
+    expect([nat.load.tcpFlows, count('tcp.refused')]).toEqual([4, 0]);
+    partition.advance(61_000);
+    expect(nat.load.tcpFlows).toBe(0);
+  });
+
   it('forgets half-open connections whose guest is silent', async () => {
     const { guest, host, nat, partition } = await network();
     const events = recorder();

@@ -66,9 +66,12 @@ const WINDOW_SCALE = 5;
 const MAX_CHUNKS = 1024;
 const MAX_SYN_TRIES = 6;
 const MAX_TRIES = 12;
-/** The wire between the two sides is short: what was delayed on it is long gone after that. */
-const TIME_WAIT_NS = 2e9;
-/** Answers to segments that make no sense (RFC 5961, 7). */
+/**
+ * What is on the wire is gone sooner, but the other side may have lost the last acknowledgement and ask again only when
+ * its time-out is over, which has doubled with each loss.
+ */
+const TIME_WAIT_NS = 60e9;
+/** Answers to segments without data that make no sense (RFC 5961, 7): two sides could answer each other for ever. */
 const CHALLENGES_PER_SECOND = 10;
 
 /**
@@ -147,9 +150,14 @@ export class TcpEndpoint {
     return this.#state === 'closed';
   }
 
-  /** Whether it only waits for what may have been delayed, and gives way to a SYN with that number. */
+  /** Whether all is done, and it only stays to acknowledge once more what the other side may send again. */
+  get isWaiting(): boolean {
+    return this.#state === 'time-wait';
+  }
+
+  /** Whether it only waits, and gives way to a SYN with that number. */
   givesWayTo(sequence: number): boolean {
-    return this.#state === 'time-wait' && distance(sequence, this.#receiving.next) > 0;
+    return this.isWaiting && distance(sequence, this.#receiving.next) > 0;
   }
 
   /** Takes a SYN, to be answered by {@link accept} or {@link refuse}. */
@@ -270,7 +278,8 @@ export class TcpEndpoint {
       if (segment.has(Flag.RST)) return;
       // The SYN of a SYN-ACK that was lost, or a segment that was acknowledged and is sent again.
       if (this.#state === 'syn-received') this.#sendSyn();
-      else this.#sendAck();
+      else if (segment.length > 0) this.#sendAck();
+      else this.#challenge();
       return;
     }
     if (segment.has(Flag.RST)) {
@@ -365,7 +374,7 @@ export class TcpEndpoint {
     const inOrder = receiving.take(segment, this.#deliver);
     if (this.isClosed) return;
     // At once and for each that came too early: three of them tell the other side what was lost.
-    if (!inOrder || hasGap) this.#sendAck();
+    if (segment.length > 0 && (!inOrder || hasGap)) this.#sendAck();
     else if (payload.length > 0) this.#oweAck();
     if (this.#finSequence === receiving.next) this.#takeFin();
   }
@@ -434,7 +443,7 @@ export class TcpEndpoint {
     for (;;) {
       const inFlight = distance(this.#sendNext, this.#sendUnacked);
       const available = this.sendBuffer.length - inFlight;
-      const finNow = this.#finQueued && available === 0;
+      const finNow = this.#finQueued && !this.#finAcknowledged && available === 0;
       if (available < 0 || (available === 0 && !finNow)) return;
       const usable = Math.min(this.#sendWindow, this.#congestion.window) - inFlight;
       let length = Math.min(available, usable, Math.max(this.#segmentBytes, this.#link.maxPayloadBytes));

@@ -73,6 +73,11 @@ export class TcpFlow implements FlowEnds, TcpLink {
     });
   }
 
+  /** Whether both sides have ended, and it only stays for what the guest may send again. */
+  get isWaiting(): boolean {
+    return this.endpoint.isWaiting && this.#streamClosed;
+  }
+
   /** Begins where a guest's SYN asks for a connection that the host is making. */
   beginOutward(syn: Segment, quoted: Uint8Array, connect: (events: HostStreamEvents) => HostStream): void {
     this.#quoted = quoted;

@@ -185,9 +185,19 @@ export class TcpFlows implements FlowOwner {
   }
 
   #admits(): boolean {
+    if (this.#flows.size >= this.#maxFlows) this.#makeRoom();
     if (this.#flows.size < this.#maxFlows && this.#halfOpen < this.#maxHalfOpen) return true;
     this.#refused.value++;
     return false;
+  }
+
+  /** Forgets the oldest connection that only waits. */
+  #makeRoom(): void {
+    for (const flow of this.#flows) {
+      if (!flow.isWaiting) continue;
+      flow.discard();
+      return;
+    }
   }
 
   /** Answers a segment of no connection (RFC 9293, 3.10.7.1). */

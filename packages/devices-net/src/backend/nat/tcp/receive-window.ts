@@ -31,11 +31,14 @@ export class ReceiveWindow {
     this.#edge = this.next;
   }
 
-  /** RFC 9293, 3.10.7.4, first step: whether any of the segment lies in the window. */
+  /**
+   * RFC 9293, 3.10.7.4, first step: whether any of the segment lies in the window. One without data may also stand at
+   * its right edge, where a side stands that has filled it.
+   */
   accepts({ sequence, length, payload }: Segment): boolean {
     const window = distance(this.#edge, this.next);
     const start = distance(sequence, this.next);
-    if (length === 0) return start === 0 || (start >= 0 && start < window);
+    if (length === 0) return start >= 0 && start <= window;
     // Data at a closed window's edge is not taken, but what it acknowledges must be: so are probes.
     if (window === 0) return start === 0 && payload.length <= 1;
     return start < window && start + length > 0;
