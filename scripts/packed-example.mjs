@@ -1,5 +1,5 @@
-// Proves that a third party can use the packages: packs them, takes the example to a folder outside the workspace,
-// installs the tarballs there, and runs the example's type check, its benchmark and its tests.
+// Proves that a third party can use the packages: packs them, takes the examples to a folder outside the workspace,
+// installs the tarballs there, and runs each example's type check, its tests, and its benchmark if it has one.
 //
 //   npm run packed-example
 import { spawnSync } from 'node:child_process';
@@ -8,12 +8,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { packages, root } from './workspace.mjs';
 
-const EXAMPLE = '@kensho-examples/echo-device';
-/** What the copy needs beside the packages, in the workspace's versions. */
+/** What a copy needs beside the packages, in the workspace's versions. */
 const TOOLS = ['@types/node', 'typescript', 'vitest'];
 /** Left behind by installing, building and testing. */
 const PRODUCTS = new Set(['node_modules', 'dist', '.turbo', '.vitest', 'tsconfig.build.json']);
 
+const examples = packages.filter(({ folder }) => folder.startsWith('examples/'));
 const byName = new Map(packages.map((one) => [one.name, one]));
 const readJson = (file) => JSON.parse(fs.readFileSync(file, 'utf8'));
 const writeJson = (file, value) => fs.writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`);
@@ -26,14 +26,13 @@ function run(what, cwd, command, ...args) {
   return stdout;
 }
 
-/** The workspace packages that a package stands on, itself excluded. */
-function closure(name, found = new Set()) {
-  const { dependencies, peerDependencies, devDependencies } = byName.get(name).manifest;
-  const own = name === EXAMPLE ? devDependencies : {};
-  for (const dependency of Object.keys({ ...dependencies, ...peerDependencies, ...own })) {
-    if (!byName.has(dependency) || found.has(dependency)) continue;
-    found.add(dependency);
-    closure(dependency, found);
+/** Adds the workspace packages among the dependencies, and those that they stand on. */
+function closure(dependencies, found = new Set()) {
+  for (const name of Object.keys(dependencies)) {
+    if (!byName.has(name) || found.has(name)) continue;
+    found.add(name);
+    const { manifest } = byName.get(name);
+    closure({ ...manifest.dependencies, ...manifest.peerDependencies }, found);
   }
   return found;
 }
@@ -57,8 +56,8 @@ function pack(names, folder) {
   return specifiers;
 }
 
-function copyExample(folder, specifiers) {
-  const source = path.join(root, byName.get(EXAMPLE).folder);
+function copyExample(example, folder, specifiers) {
+  const source = path.join(root, example.folder);
   fs.cpSync(source, folder, {
     recursive: true,
     filter: (file) => !PRODUCTS.has(path.basename(file)) && !file.endsWith('.tsbuildinfo'),
@@ -92,20 +91,30 @@ function checkIndependent(folder, names) {
   }
 }
 
+/** Installs a copy of an example, and runs what it has. */
+function tryExample(example, folder, specifiers, names) {
+  const name = path.basename(example.folder);
+  const bin = (tool) => path.join(folder, 'node_modules', '.bin', tool);
+  copyExample(example, folder, specifiers);
+  run(`${name}: install`, folder, 'pnpm', 'install', '--prefer-offline');
+  checkIndependent(folder, names);
+  run(`${name}: type check`, folder, bin('tsc'));
+  const { bench } = example.manifest.scripts;
+  if (bench) console.log(run(`${name}: benchmark`, folder, ...bench.split(' '), '2000'));
+  console.log(run(`${name}: tests`, folder, bin('vitest'), 'run', '--reporter=dot'));
+}
+
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'kensho-packed-'));
 const tarballs = path.join(work, 'tarballs');
-const example = path.join(work, 'echo-device');
-const bin = (name) => path.join(example, 'node_modules', '.bin', name);
 try {
   fs.mkdirSync(tarballs);
-  const names = [...closure(EXAMPLE)].sort();
-  run('build', root, 'turbo', 'run', 'build', ...names.map((name) => `--filter=${name}`));
-  copyExample(example, pack(names, tarballs));
-  run('install', example, 'pnpm', 'install', '--prefer-offline');
-  checkIndependent(example, names);
-  run('type check', example, bin('tsc'));
-  console.log(run('benchmark', example, 'node', 'src/bench.ts', '2000'));
-  console.log(run('tests', example, bin('vitest'), 'run', '--reporter=dot'));
+  const names = new Set();
+  for (const { manifest } of examples) closure(manifest.devDependencies, names);
+  run('build', root, 'turbo', 'run', 'build', ...[...names].map((name) => `--filter=${name}`));
+  const specifiers = pack([...names].sort(), tarballs);
+  for (const example of examples) {
+    tryExample(example, path.join(work, path.basename(example.folder)), specifiers, names);
+  }
 } catch (error) {
   console.error(`packed-example: ${error.message}`);
   process.exitCode = 1;

@@ -18,6 +18,7 @@ describe('--nic', () => {
     ['tap:tap0', { network: { kind: 'tap', options: { interface: 'tap0' } } }],
     ['replay:a=b.pcapng', { network: { kind: 'replay', options: { file: 'a=b.pcapng' } } }],
     ['my-net', { network: { kind: 'my-net' } }],
+    ['my-net:10.0.0.0/8,bus=tulip', { network: { kind: 'my-net', options: '10.0.0.0/8' }, bus: 'tulip' }],
     [
       'nat,mac=00-15-5D-01-02-03,capture=x.pcapng',
       { network: { kind: 'nat' }, mac: Uint8Array.of(0, 0x15, 0x5d, 1, 2, 3), capture: 'x.pcapng' },

@@ -48,7 +48,7 @@ const LINE_OPTIONS: ReadonlyMap<string, keyof Omit<ImpairedNetworkOptions, 'netw
   ['seed', 'seed'],
 ]);
 
-/** Takes `NETWORK[,option=value]...` apart. Any kind of network that a plugin brings can be named. */
+/** Takes `NETWORK[,option=value]...` apart. Any kind of network that a plugin brings can be named: `KIND[:OPTIONS]`. */
 export function parseNic(text: string): NicRequest {
   const [head, ...rest] = text.split(',');
   const request: { -readonly [K in keyof NicRequest]: NicRequest[K] } = { network: parseNetwork(head) };
@@ -154,9 +154,13 @@ function parseNetwork(text: string): NetworkSpec {
     case 'replay':
       if (value === undefined) throw new InvalidArgumentError('Give a capture, as in replay:boot.pcapng.');
       return { kind, options: { file: value } satisfies ReplayNetworkOptions };
-    default:
+    case 'nat':
+    case 'none':
       if (value !== undefined) throw new InvalidArgumentError(`Network ${kind} takes no '${value}'.`);
       return { kind };
+    default:
+      // A plugin's: what stands behind its name are its options, as they stand there.
+      return value === undefined ? { kind } : { kind, options: value };
   }
 }
 

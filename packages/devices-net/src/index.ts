@@ -6,7 +6,11 @@ export {
 } from './backend/capture/capture.ts';
 export { type CapturedFrame, Direction, readCapture } from './backend/capture/pcapng.ts';
 export { type ReplayNetworkOptions, type ReplayOptions, replay } from './backend/capture/replay.ts';
-export type { DeliveryLimits } from './backend/delivery-queue.ts';
+export {
+  type DeliveryLimits,
+  DeliveryQueue,
+  type DeliveryQueueOptions,
+} from './backend/delivery-queue.ts';
 export { type ImpairedNetworkOptions, type ImpairmentOptions, impair } from './backend/impairment.ts';
 export { formatMac, parseMac } from './backend/mac.ts';
 export type * from './backend/nat/host.ts';

@@ -178,6 +178,7 @@ export function addRunCommand(program: Command, context: CommandContext): void {
         '  nat                 a network of its own with DHCP and DNS, and a way out by TCP and UDP; nobody needs to be root',
         '  tap:IF              an interface of this machine’s (Linux, by socat), which is made where root asks for it',
         '  replay:FILE, none   what a capture holds; nothing',
+        '  KIND[:OPTIONS]      a network of a plugin’s',
         '  mac=, bus=, vlan=   its address; vmbus (default) or tulip (default with --no-integration); of a switch',
         '  capture=FILE        its frames as pcapng',
         '  loss=, duplicate=, reorder=   how often that happens to a frame, from 0 to 1; seed= for another sequence',

@@ -9,6 +9,7 @@ export interface DeliveryLimits {
   readonly maxBytes?: number;
 }
 
+/** What a queue does beside delivering. */
 export interface DeliveryQueueOptions extends DeliveryLimits {
   /** Counts frames that found no room. */
   readonly dropped: Counter;
