@@ -4,6 +4,7 @@ export {
   type CaptureOptions,
   capture,
 } from './backend/capture/capture.ts';
+export { CaptureFile } from './backend/capture/capture-file.ts';
 export { type CapturedFrame, Direction, readCapture } from './backend/capture/pcapng.ts';
 export { type ReplayNetworkOptions, type ReplayOptions, replay } from './backend/capture/replay.ts';
 export {
@@ -14,6 +15,7 @@ export {
 export { type ImpairedNetworkOptions, type ImpairmentOptions, impair } from './backend/impairment.ts';
 export { formatMac, parseMac } from './backend/mac.ts';
 export type * from './backend/nat/host.ts';
+export { KeptPorts } from './backend/nat/kept-ports.ts';
 export {
   Nat,
   type NatLoad,
@@ -21,12 +23,13 @@ export {
   type NatServices,
   type PortForward,
 } from './backend/nat/nat.ts';
+export type { NatNetworkOptions } from './backend/nat/nat-kind.ts';
 export { nodeHost } from './backend/nat/node-host.ts';
 export type { TcpLimits } from './backend/nat/tcp/flows.ts';
 export * from './backend/network.ts';
 export { unplugged } from './backend/none.ts';
 export * from './backend/port.ts';
-export { Tap, type TapOptions } from './backend/tap.ts';
+export { Tap, TapInterface, type TapOptions } from './backend/tap.ts';
 export { TulipDriver, type TulipDriverOptions } from './driver/tulip-driver.ts';
 export {
   TulipAdapter,

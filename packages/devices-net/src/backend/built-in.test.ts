@@ -1,19 +1,32 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { CONTRIBUTIONS, COUNTERS, LOGGER, type Resolver, TIMERS, type Token, WORK } from '@kensho/core';
+import {
+  CONTRIBUTIONS,
+  COUNTERS,
+  type Contributions,
+  LOGGER,
+  type Resolver,
+  TIMERS,
+  type Token,
+  WORK,
+} from '@kensho/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SWITCHES, Switches } from '../switch/switches.ts';
 import { TestAdapter, TestPartition, testFrame } from '../test-utils/network.ts';
 import { BUILT_IN_NETWORKS } from './built-in.ts';
 import { readCapture } from './capture/pcapng.ts';
-import { type NetworkSpec, openNetwork } from './network.ts';
+import { holdNetwork, type NetworkSpec, openNetwork } from './network.ts';
 
 let folder = '';
 beforeAll(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kensho-networks-'));
 });
 afterAll(() => fs.rmSync(folder, { recursive: true }));
+
+const contributions = {
+  get: (_: unknown, id: string) => BUILT_IN_NETWORKS.find((one) => one.id === id),
+} as unknown as Contributions;
 
 /** Partitions of one host. */
 function host() {
@@ -26,7 +39,7 @@ function host() {
       [COUNTERS, partition.counters],
       [LOGGER, partition.log],
       [SWITCHES, switches],
-      [CONTRIBUTIONS, { get: (_: unknown, id: string) => BUILT_IN_NETWORKS.find((one) => one.id === id) }],
+      [CONTRIBUTIONS, contributions],
     ]);
     const resolver: Resolver = {
       resolve: <T>(service: Token<T>) => services.get(service) as T,
@@ -96,6 +109,35 @@ describe('network kinds', () => {
     await plug(adapter, { kind: 'replay', options: { file, frames: 'all' } });
     partition.advance(10);
     expect(adapter.take().map(({ bytes }) => bytes[14])).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+
+  it('outlive a partition where they are held: its capture goes on in the next one, also in time', async () => {
+    const make = host();
+    const file = path.join(folder, 'held.pcapng');
+    const line = {
+      kind: 'impaired',
+      options: { seed: 1, network: { kind: 'switch', options: { name: 'a' } } },
+    };
+    const held = await holdNetwork(contributions, { kind: 'capture', options: { file, network: line } });
+    for (const n of [1, 2]) {
+      const { partition, plug } = make();
+      const port = await plug(new TestAdapter('nic', MAC[0]), held.spec);
+      partition.advance(10);
+      port.send({ bytes: testFrame(MAC[1], MAC[0], [n]) });
+      partition.advance(5);
+      port.close();
+    }
+    await held.release();
+    const frames = readCapture(fs.readFileSync(file));
+    expect(frames.map(({ timeNs, bytes }) => [timeNs, bytes[14]])).toEqual([
+      [0, 1],
+      [15e6, 2],
+    ]);
+    const plain = { kind: 'none' };
+    expect((await holdNetwork(contributions, plain)).spec).toBe(plain);
+    const nat = await holdNetwork(contributions, { kind: 'nat' });
+    expect(nat.spec).toMatchObject({ kind: 'nat', options: { host: expect.anything() } });
+    await nat.release();
   });
 
   it('say in a line what they cannot do', async () => {

@@ -2,11 +2,13 @@ import { type Counter, KenshoError, type TimerQueue } from '@kensho/core';
 import { finishFrame } from '../frame/offload.ts';
 import { DeliveryQueue } from './delivery-queue.ts';
 import {
+  type Held,
+  holdNetwork,
   type NetworkKind,
   type NetworkServices,
   type NetworkSpec,
   networkServices,
-  openNetwork,
+  withNetwork,
 } from './network.ts';
 import type { Frame, NetworkAdapter, NetworkConnector, NetworkPort } from './port.ts';
 import { seededRandom } from './random.ts';
@@ -43,9 +45,14 @@ export interface ImpairedNetworkOptions extends ImpairmentOptions {
 export const impairedKind: NetworkKind = {
   id: 'impaired',
   description: 'A bad line to another network: loss, delay, reordering, duplicates, a limited rate',
-  async open(partition, options) {
+  open(partition, options) {
     const { network, ...impairment } = options as ImpairedNetworkOptions;
-    return impair(await openNetwork(partition, network), impairment, networkServices(partition));
+    return withNetwork(partition, network, (inner) => impair(inner, impairment, networkServices(partition)));
+  },
+  async hold(contributions, options): Promise<Held<ImpairedNetworkOptions>> {
+    const given = options as ImpairedNetworkOptions;
+    const network = await holdNetwork(contributions, given.network);
+    return { options: { ...given, network: network.spec }, release: () => network.release() };
   },
 };
 
@@ -99,6 +106,7 @@ export function impair(
       };
       return port;
     },
+    close: () => network.close?.(),
   };
 }
 

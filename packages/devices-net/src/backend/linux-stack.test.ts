@@ -1,5 +1,6 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import dgram from 'node:dgram';
 import { existsSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -9,9 +10,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { impair } from './impairment.ts';
 import { Nat } from './nat/nat.ts';
 import { nodeHost } from './nat/node-host.ts';
-import type { NetworkConnector, NetworkPort } from './port.ts';
+import type { Frame, NetworkConnector, NetworkPort } from './port.ts';
 import { seededRandom } from './random.ts';
-import { Tap } from './tap.ts';
+import { Tap, TapInterface } from './tap.ts';
 
 const run = promisify(execFile);
 const found = (command: string) => spawnSync('which', [command]).status === 0;
@@ -143,6 +144,41 @@ describe.skipIf(!able)(
 );
 
 describe('TAP', () => {
+  it.skipIf(!able)('keeps a held interface between two adapters', async () => {
+    const name = `kenshoh${process.pid}`;
+    const index = async () => {
+      const { stdout } = await run('ip', ['-j', 'link', 'show', name]);
+      return JSON.parse(stdout)[0].ifindex;
+    };
+    const held = await TapInterface.attach(name);
+    ends.push(() => held.close());
+    const services = loop();
+    await run('ip', ['address', 'add', '192.0.2.1/24', 'dev', name]);
+    (await Tap.open({ interface: held }, services)).close();
+    const before = await index();
+    const tap = await Tap.open({ interface: held }, services);
+    expect(tap.linkUp).toBe(true);
+    const arrived = new Promise<Frame>((resolve) =>
+      tap.connect({
+        name: 'nic',
+        mac: new Uint8Array(6),
+        receive(frame) {
+          resolve(frame);
+          return true;
+        },
+        linkChanged() {},
+      }),
+    );
+    expect(await index()).toBe(before);
+    // Linux still has its address, and asks there for its neighbour's.
+    const socket = dgram.createSocket('udp4');
+    socket.send('', 9, '192.0.2.2', () => socket.close());
+    expect((await arrived).bytes.length).toBeGreaterThan(14);
+    tap.close();
+    expect(tap.linkUp).toBe(false);
+    expect(held.up).toBe(true);
+  });
+
   it('says in a line what is wrong', async () => {
     const services = loop();
     await expect(Tap.open({ interface: 'no/name' }, services)).rejects.toMatchObject({ code: 'TAP_NAME' });

@@ -60,4 +60,9 @@ export interface NetworkPort {
 export interface NetworkConnector {
   /** @throws Error if an adapter is plugged in already */
   connect(adapter: NetworkAdapter): NetworkPort;
+  /**
+   * Gives the socket up, also where no adapter was ever plugged in: what it holds at the host is freed, and it is not
+   * connected any more. Idempotent, also behind the port's close. Left out where it holds nothing by itself.
+   */
+  close?(): void;
 }

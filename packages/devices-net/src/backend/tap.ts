@@ -5,13 +5,16 @@ import { type Counter, KenshoError } from '@kensho/core';
 import { ETHERNET_HEADER_BYTES, tagged, untagged } from '../frame/ethernet.ts';
 import { finishFrame } from '../frame/offload.ts';
 import { DeliveryQueue } from './delivery-queue.ts';
-import { type NetworkKind, type NetworkServices, networkServices } from './network.ts';
+import { type Held, type NetworkKind, type NetworkServices, networkServices } from './network.ts';
 import type { Frame, NetworkAdapter, NetworkConnector, NetworkPort } from './port.ts';
 
 /** Options of network kind `tap`. */
 export interface TapOptions {
-  /** Name of the host's interface, of at most 15 characters; it is made, and goes again, if there is none. */
-  readonly interface: string;
+  /**
+   * Name of the host's interface, of at most 15 characters; it is made, and goes again, if there is none. Or one that
+   * is attached to already, and stays so.
+   */
+  readonly interface: string | TapInterface;
 }
 
 const LOOPBACK = '127.0.0.1';
@@ -25,29 +28,39 @@ export const tapKind: NetworkKind = {
   id: 'tap',
   description: 'A TAP interface of a Linux host, which its kernel routes or bridges',
   open: (partition, options) => Tap.open(options as TapOptions, networkServices(partition)),
+  async hold(_, options): Promise<Held<TapOptions>> {
+    const { interface: given } = options as TapOptions;
+    if (typeof given !== 'string') return { options: { interface: given }, release() {} };
+    const held = await TapInterface.attach(given);
+    return { options: { interface: held }, release: () => held.close() };
+  },
 };
+
+/** What a {@link TapInterface} tells of. */
+interface TapEvents {
+  frame(bytes: Uint8Array): void;
+  /** A frame did not get through. */
+  failed(): void;
+  /** Nothing gets through any more. */
+  lost(): void;
+}
 
 /**
  * A TAP interface of the host's. Node cannot attach to one by itself: that takes an ioctl. `socat` does, and hands
  * frames on as datagrams over the loopback, both ends of which are connected: no other process gets in between.
  *
  * To make an interface one must be root; to one that was made for a user (`ip tuntap add mode tap user NAME`), that
- * user may attach. Checksums and segments that a guest left to the hardware are finished here.
+ * user may attach.
  */
-export class Tap implements NetworkConnector, NetworkPort {
-  readonly #services: NetworkServices;
-  readonly #name: string;
+export class TapInterface {
+  readonly name: string;
   readonly #socket: dgram.Socket;
   readonly #helper: ChildProcess;
-  readonly #dropped: Counter;
-  #adapter: NetworkAdapter | undefined;
-  #queue: DeliveryQueue | undefined;
-  #linkUp = true;
-  #closed = false;
+  #events: TapEvents | undefined;
+  #up = true;
 
-  /** Attaches. Throws KenshoError TAP_NAME, TAP_LINUX_ONLY, TAP_NEEDS_SOCAT, TAP_REFUSED. */
-  static async open(options: TapOptions, services: NetworkServices): Promise<Tap> {
-    const name = options.interface;
+  /** Throws KenshoError TAP_NAME, TAP_LINUX_ONLY, TAP_NEEDS_SOCAT, TAP_REFUSED. */
+  static async attach(name: string): Promise<TapInterface> {
     if (!/^[\w.-]{1,15}$/.test(name)) {
       throw new KenshoError('TAP_NAME', `'${name}' is no name of an interface: give one as tap0`);
     }
@@ -59,32 +72,86 @@ export class Tap implements NetworkConnector, NetworkPort {
     try {
       const helper = await startHelper(name, socket.address().port, helperPort);
       await new Promise<void>((resolve) => socket.connect(helperPort, LOOPBACK, resolve));
-      return new Tap(name, socket, helper, services);
+      return new TapInterface(name, socket, helper);
     } catch (error) {
       socket.close();
       throw error;
     }
   }
 
-  private constructor(name: string, socket: dgram.Socket, helper: ChildProcess, services: NetworkServices) {
-    this.#name = name;
-    this.#services = services;
+  private constructor(name: string, socket: dgram.Socket, helper: ChildProcess) {
+    this.name = name;
     this.#socket = socket;
     this.#helper = helper;
-    this.#dropped = services.counters.counter(`network.tap.${name}.dropped`);
     socket.on('message', ({ buffer, byteOffset, length }) => {
       // Not a Buffer, whose `slice` does not copy.
-      if (length >= ETHERNET_HEADER_BYTES)
-        this.#queue?.push(untagged(new Uint8Array(buffer, byteOffset, length)));
+      if (length >= ETHERNET_HEADER_BYTES) this.#events?.frame(new Uint8Array(buffer, byteOffset, length));
     });
-    socket.on('error', () => {
-      this.#dropped.value++;
+    socket.on('error', () => this.#events?.failed());
+    helper.once('exit', () => {
+      this.#up = false;
+      this.#events?.lost();
     });
-    helper.once('exit', () => this.#lost());
+  }
+
+  /** Whether frames get through. */
+  get up(): boolean {
+    return this.#up;
+  }
+
+  /** Frames go to whoever listens, from now on; to nobody where that is undefined. */
+  listen(events: TapEvents | undefined): void {
+    this.#events = events;
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#socket.send(bytes, (error) => {
+      if (error !== null) this.#events?.failed();
+    });
+  }
+
+  close(): void {
+    this.#up = false;
+    this.#events = undefined;
+    this.#helper.removeAllListeners('exit');
+    this.#helper.kill();
+    this.#socket.close();
+  }
+}
+
+/** An adapter's socket at a TAP interface. Checksums and segments that a guest left to the hardware are finished here. */
+export class Tap implements NetworkConnector, NetworkPort {
+  readonly #services: NetworkServices;
+  readonly #interface: TapInterface;
+  /** Whether the interface goes with the adapter. */
+  readonly #owned: boolean;
+  readonly #dropped: Counter;
+  #adapter: NetworkAdapter | undefined;
+  #queue: DeliveryQueue | undefined;
+  #closed = false;
+
+  /** Throws what {@link TapInterface.attach} does. */
+  static async open({ interface: given }: TapOptions, services: NetworkServices): Promise<Tap> {
+    if (typeof given !== 'string') return new Tap(given, false, services);
+    return new Tap(await TapInterface.attach(given), true, services);
+  }
+
+  private constructor(attached: TapInterface, owned: boolean, services: NetworkServices) {
+    this.#interface = attached;
+    this.#owned = owned;
+    this.#services = services;
+    this.#dropped = services.counters.counter(`network.tap.${attached.name}.dropped`);
+    attached.listen({
+      frame: (bytes) => this.#queue?.push(untagged(bytes)),
+      failed: () => {
+        this.#dropped.value++;
+      },
+      lost: () => this.#lost(),
+    });
   }
 
   get linkUp(): boolean {
-    return this.#linkUp;
+    return !this.#closed && this.#interface.up;
   }
 
   connect(adapter: NetworkAdapter): NetworkPort {
@@ -95,15 +162,11 @@ export class Tap implements NetworkConnector, NetworkPort {
   }
 
   send(frame: Frame): void {
-    if (!this.#linkUp || frame.bytes.length < ETHERNET_HEADER_BYTES) {
+    if (!this.linkUp || frame.bytes.length < ETHERNET_HEADER_BYTES) {
       this.#dropped.value++;
       return;
     }
-    for (const one of finishFrame(frame)) {
-      this.#socket.send(tagged(one), (error) => {
-        if (error !== null) this.#dropped.value++;
-      });
-    }
+    for (const one of finishFrame(frame)) this.#interface.send(tagged(one));
   }
 
   receiveReady(): void {
@@ -113,16 +176,13 @@ export class Tap implements NetworkConnector, NetworkPort {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#linkUp = false;
     this.#queue?.close();
-    this.#helper.removeAllListeners('exit');
-    this.#helper.kill();
-    this.#socket.close();
+    this.#interface.listen(undefined);
+    if (this.#owned) this.#interface.close();
   }
 
   #lost(): void {
-    this.#linkUp = false;
-    this.#services.log.error(`tap ${this.#name}: socat ended; the link is down`);
+    this.#services.log.error(`tap ${this.#interface.name}: socat ended; the link is down`);
     this.#services.work.defer(() => this.#adapter?.linkChanged(false));
   }
 }

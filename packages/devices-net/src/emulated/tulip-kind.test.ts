@@ -1,48 +1,13 @@
 import { chipsetPlugin, devfnOf, PCI_BUS } from '@kensho/chipset';
-import {
-  createHost,
-  type DeviceSpec,
-  DMA,
-  definePlugin,
-  IO_PORTS,
-  PageArena,
-  PROCESSORS,
-  type ProcessorKind,
-  VpExit,
-} from '@kensho/core';
+import { createHost, type DeviceSpec, DMA, IO_PORTS } from '@kensho/core';
 import { vmbusPlugin } from '@kensho/vmbus';
 import { describe, expect, it } from 'vitest';
 import { unplugged } from '../backend/none.ts';
 import { netPlugin } from '../plugin.ts';
-
-/** A processor whose guest does nothing. */
-const idle: ProcessorKind = {
-  id: 'idle',
-  description: 'halts',
-  create: (options) => ({
-    arena: PageArena.allocate(options.memoryPages + options.overlayPages),
-    createVp: () => ({
-      instructionsRetired: 0,
-      run: () => VpExit.HALT,
-      requestExit: () => {},
-      setInterruptPending: () => {},
-      injectNmi: () => {},
-      init: () => {},
-      startup: () => {},
-      getRegister: () => false,
-      setRegister: () => false,
-      flushTlb: () => {},
-    }),
-    dispose: () => {},
-  }),
-};
-const processors = definePlugin({
-  id: 'test',
-  register: (context) => context.contribute(PROCESSORS, idle),
-});
+import { idleProcessorPlugin } from '../test-utils/idle-processor.ts';
 
 async function partitionWith(...devices: DeviceSpec[]) {
-  const host = await createHost({ plugins: [chipsetPlugin, vmbusPlugin, netPlugin, processors] });
+  const host = await createHost({ plugins: [chipsetPlugin, vmbusPlugin, netPlugin, idleProcessorPlugin] });
   return host.createPartition({ name: 'p', processor: 'idle', memoryBytes: 2 ** 20, devices });
 }
 

@@ -14,7 +14,7 @@ import {
   WORK,
 } from '@kensho/core';
 import { formatMac, isGroupAddress, MAC_BYTES, stableMac } from '../backend/mac.ts';
-import { type NetworkSpec, openNetwork } from '../backend/network.ts';
+import { type NetworkSpec, withNetwork } from '../backend/network.ts';
 import type { NetworkConnector } from '../backend/port.ts';
 import { TulipFunction } from './tulip-function.ts';
 
@@ -53,31 +53,33 @@ export const tulipKind: DeviceKind = {
         .resolve(LOGGER)
         .warn(`${id}: Linux will swap the bytes of this address`, { mac: formatMac(mac) });
     }
-    const connector = 'connect' in network ? network : await openNetwork(partition, network);
-    const services = {
-      work: partition.resolve(WORK),
-      timers: partition.resolve(TIMERS),
-      counters: partition.resolve(COUNTERS),
-      faults: partition.resolve(GUEST_FAULTS),
-      ports: partition.resolve(IO_PORTS),
-      gpa: partition.resolve(GPA_SPACE),
-      pciBus: partition.resolve(PCI_BUS),
-    };
-    const remapping = partition.resolve(DMA);
-    const dma = remapping.attach(id, 'passthrough');
-    try {
-      const fn = new TulipFunction({ id, mac, connector }, { ...services, dma });
-      return {
-        start: () => fn.start(),
-        stop() {
-          fn.stop();
-          remapping.detach(id);
-        },
+    return withNetwork(partition, network, (connector) => {
+      const services = {
+        work: partition.resolve(WORK),
+        timers: partition.resolve(TIMERS),
+        counters: partition.resolve(COUNTERS),
+        faults: partition.resolve(GUEST_FAULTS),
+        ports: partition.resolve(IO_PORTS),
+        gpa: partition.resolve(GPA_SPACE),
+        pciBus: partition.resolve(PCI_BUS),
       };
-    } catch (error) {
-      remapping.detach(id);
-      throw error;
-    }
+      const remapping = partition.resolve(DMA);
+      const dma = remapping.attach(id, 'passthrough');
+      try {
+        const fn = new TulipFunction({ id, mac, connector }, { ...services, dma });
+        return {
+          start: () => fn.start(),
+          stop() {
+            fn.stop();
+            connector.close?.();
+            remapping.detach(id);
+          },
+        };
+      } catch (error) {
+        remapping.detach(id);
+        throw error;
+      }
+    });
   },
 };
 

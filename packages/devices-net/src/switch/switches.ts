@@ -1,6 +1,13 @@
 import { KenshoError, type Token, token } from '@kensho/core';
 import { parseMac } from '../backend/mac.ts';
-import { type NetworkKind, type NetworkSpec, networkServices, openNetwork } from '../backend/network.ts';
+import {
+  type Held,
+  holdNetwork,
+  type NetworkKind,
+  type NetworkSpec,
+  networkServices,
+  withNetwork,
+} from '../backend/network.ts';
 import type { NetworkConnector } from '../backend/port.ts';
 import type { SwitchPortOptions } from './switch-port.ts';
 import { type SwitchKind, VirtualSwitch, type VirtualSwitchOptions } from './virtual-switch.ts';
@@ -53,9 +60,17 @@ export const switchKind: NetworkKind = {
     const services = networkServices(partition);
     const socket = found.connector(services, portOptions);
     if (uplink === undefined) return socket;
-    const outside = await openNetwork(partition, uplink);
-    const connected = found.connectUplink(outside, services, { mac: UPLINK_MAC });
+    const connected = await withNetwork(partition, uplink, (outside) =>
+      found.connectUplink(outside, services, { mac: UPLINK_MAC }),
+    );
     return closingWith(socket, () => connected.close());
+  },
+  async hold(contributions, options): Promise<Held<SwitchNetworkOptions>> {
+    const given = options as SwitchNetworkOptions;
+    // The switch itself is the host's.
+    if (given.uplink === undefined) return { options: given, release() {} };
+    const uplink = await holdNetwork(contributions, given.uplink);
+    return { options: { ...given, uplink: uplink.spec }, release: () => uplink.release() };
   },
 };
 
@@ -76,5 +91,6 @@ function closingWith(socket: NetworkConnector, close: () => void): NetworkConnec
         },
       };
     },
+    close,
   };
 }

@@ -12,7 +12,7 @@ import {
 } from '@kensho/core';
 import { VMBUS } from '@kensho/vmbus';
 import { stableMac } from '../backend/mac.ts';
-import { type NetworkSpec, openNetwork } from '../backend/network.ts';
+import { type NetworkSpec, withNetwork } from '../backend/network.ts';
 import type { NetworkConnector } from '../backend/port.ts';
 import { NetworkVsp, type NetworkVspOptions } from './network-vsp.ts';
 
@@ -45,33 +45,35 @@ export const networkKind: DeviceKind = {
         `${id}: option network has to say what the adapter is plugged into`,
       );
     }
-    const connector = 'connect' in network ? network : await openNetwork(partition, network);
-    const services = {
-      bus: partition.resolve(VMBUS),
-      work: partition.resolve(WORK),
-      counters: partition.resolve(COUNTERS),
-      faults: partition.resolve(GUEST_FAULTS),
-    };
-    const remapping = partition.resolve(DMA);
-    const dma = remapping.attach(id, 'passthrough');
-    try {
-      const identity = {
-        id,
-        instanceId: instanceId ?? stableGuid(`network:${id}`),
-        mac: mac ?? stableMac(`${partition.resolve(PARTITION_INFO).name}:${id}`),
+    return withNetwork(partition, network, (connector) => {
+      const services = {
+        bus: partition.resolve(VMBUS),
+        work: partition.resolve(WORK),
+        counters: partition.resolve(COUNTERS),
+        faults: partition.resolve(GUEST_FAULTS),
       };
-      const vsp = new NetworkVsp({ ...limits, ...identity, connector }, { ...services, dma });
-      return {
-        vsp,
-        start: () => vsp.start(),
-        async stop() {
-          await vsp.stop();
-          remapping.detach(id);
-        },
-      };
-    } catch (error) {
-      remapping.detach(id);
-      throw error;
-    }
+      const remapping = partition.resolve(DMA);
+      const dma = remapping.attach(id, 'passthrough');
+      try {
+        const identity = {
+          id,
+          instanceId: instanceId ?? stableGuid(`network:${id}`),
+          mac: mac ?? stableMac(`${partition.resolve(PARTITION_INFO).name}:${id}`),
+        };
+        const vsp = new NetworkVsp({ ...limits, ...identity, connector }, { ...services, dma });
+        return {
+          vsp,
+          start: () => vsp.start(),
+          async stop() {
+            await vsp.stop();
+            connector.close?.();
+            remapping.detach(id);
+          },
+        };
+      } catch (error) {
+        remapping.detach(id);
+        throw error;
+      }
+    });
   },
 };

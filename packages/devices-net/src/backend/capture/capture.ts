@@ -1,21 +1,26 @@
-import fs from 'node:fs';
-import { type Counter, KenshoError } from '@kensho/core';
+import type { Counter } from '@kensho/core';
 import { ETHERNET_HEADER_BYTES, tagged } from '../../frame/ethernet.ts';
 import {
+  type Held,
+  holdNetwork,
   type NetworkKind,
   type NetworkServices,
   type NetworkSpec,
   networkServices,
-  openNetwork,
+  withNetwork,
 } from '../network.ts';
 import type { Frame, FrameOffload, NetworkAdapter, NetworkConnector, NetworkPort } from '../port.ts';
-import { Direction, fileHeader, packetBlock, statisticsBlock } from './pcapng.ts';
+import { CaptureFile } from './capture-file.ts';
+import { Direction, packetBlock } from './pcapng.ts';
 
 export interface CaptureOptions {
-  /** Where the capture goes; what is there is replaced. */
-  readonly file: string;
-  /** The time of day, in milliseconds since 1970, when the partition's clock was at 0. @default 0 */
-  readonly epochMs?: number;
+  /** Where the capture goes; what is there is replaced. Or a file that is open, which goes on. */
+  readonly file: string | CaptureFile;
+  /**
+   * The time of day, in milliseconds since 1970, when the partition's clock was at 0; a function says what it is now,
+   * when an adapter is plugged in. @default 0
+   */
+  readonly epochMs?: number | (() => number);
   /** Beyond this length of the file frames are only counted as dropped. @default no limit */
   readonly maxBytes?: number;
 }
@@ -30,14 +35,30 @@ export interface CaptureNetworkOptions extends CaptureOptions {
 export const captureKind: NetworkKind = {
   id: 'capture',
   description: 'Another network, its frames written to a pcapng file',
-  async open(partition, options) {
+  open(partition, options) {
     const { network, ...captureOptions } = options as CaptureNetworkOptions;
-    return capture(await openNetwork(partition, network), captureOptions, networkServices(partition));
+    return withNetwork(partition, network, (inner) =>
+      capture(inner, captureOptions, networkServices(partition)),
+    );
+  },
+  async hold(contributions, options): Promise<Held<CaptureNetworkOptions>> {
+    const given = options as CaptureNetworkOptions;
+    const network = await holdNetwork(contributions, given.network);
+    try {
+      const file = typeof given.file === 'string' ? new CaptureFile(given.file) : given.file;
+      return {
+        options: { ...given, file, network: network.spec },
+        async release() {
+          if (file !== given.file) file.close();
+          await network.release();
+        },
+      };
+    } catch (error) {
+      await network.release();
+      throw error;
+    }
   },
 };
-
-/** What is collected before it is written at the latest. */
-const BUFFER_BYTES = 256 * 1024;
 
 /**
  * A network whose frames in both directions are written to a file that Wireshark reads. Work that was left to the
@@ -51,7 +72,7 @@ export function capture(
 ): NetworkConnector {
   return {
     connect(adapter) {
-      const file = new CaptureFile(adapter, options, services);
+      const recorder = new Recorder(adapter, options, services);
       let inner: NetworkPort;
       try {
         inner = network.connect({
@@ -59,13 +80,13 @@ export function capture(
           mac: adapter.mac,
           receive(frame) {
             const taken = adapter.receive(frame);
-            if (taken) file.add(frame, Direction.INBOUND);
+            if (taken) recorder.add(frame, Direction.INBOUND);
             return taken;
           },
           linkChanged: (up) => adapter.linkChanged(up),
         });
       } catch (error) {
-        file.close();
+        recorder.close();
         throw error;
       }
       return {
@@ -73,107 +94,90 @@ export function capture(
           return inner.linkUp;
         },
         send(frame) {
-          file.add(frame, Direction.OUTBOUND);
+          recorder.add(frame, Direction.OUTBOUND);
           inner.send(frame);
         },
         receiveReady: () => inner.receiveReady(),
         close() {
           inner.close();
-          file.close();
+          recorder.close();
         },
       };
     },
+    close: () => network.close?.(),
   };
 }
 
-class CaptureFile {
+/** Writes the frames of one adapter. */
+class Recorder {
   readonly #services: NetworkServices;
-  readonly #path: string;
-  readonly #epochNs: bigint;
+  readonly #file: CaptureFile;
+  /** Whether the file ends with the adapter. */
+  readonly #owned: boolean;
   readonly #maxBytes: number;
+  readonly #epochNs: bigint;
   readonly #frames: Counter;
   readonly #dropped: Counter;
-  readonly #startNs: bigint;
-  #fd: number | undefined;
-  #pending: Uint8Array[] = [];
-  #pendingBytes = 0;
-  #writtenBytes = 0;
+  #flushQueued = false;
 
   constructor(adapter: NetworkAdapter, options: CaptureOptions, services: NetworkServices) {
+    const { file, epochMs = 0, maxBytes = Number.POSITIVE_INFINITY } = options;
     this.#services = services;
-    this.#path = options.file;
-    this.#epochNs = BigInt(Math.round(options.epochMs ?? 0)) * 1_000_000n;
-    this.#maxBytes = options.maxBytes ?? Number.POSITIVE_INFINITY;
+    this.#maxBytes = maxBytes;
     this.#frames = services.counters.counter(`network.${adapter.name}.capture.frames`);
     this.#dropped = services.counters.counter(`network.${adapter.name}.capture.dropped`);
-    try {
-      this.#fd = fs.openSync(options.file, 'w');
-    } catch (cause) {
-      const { code } = cause as NodeJS.ErrnoException;
-      throw new KenshoError('CAPTURE_FILE', `${options.file}: cannot be written (${code}); choose another`, {
-        cause,
-      });
-    }
-    this.#startNs = this.#now();
-    this.#write(
-      fileHeader({ name: adapter.name, description: 'Adapter of a Kensho partition', mac: adapter.mac }),
-    );
+    this.#owned = typeof file === 'string';
+    this.#file = typeof file === 'string' ? new CaptureFile(file) : file;
+    const nowNs = this.#clockNs();
+    const epochNs = typeof epochMs === 'number' ? nanoseconds(epochMs) : nanoseconds(epochMs()) - nowNs;
+    // A clock that began anew does not take the file back in time.
+    const { lastNs } = this.#file;
+    this.#epochNs = epochNs + nowNs < lastNs ? lastNs - nowNs : epochNs;
+    this.#file.begin(adapter, this.#epochNs + nowNs);
+    this.#flushLater();
   }
 
   add(frame: Frame, direction: Direction): void {
     const whole = frame.bytes.length >= ETHERNET_HEADER_BYTES;
     const bytes = whole ? tagged(frame) : frame.bytes;
-    const block = packetBlock(this.#now(), direction, bytes, commentOn(frame.offload));
-    const fits = this.#writtenBytes + this.#pendingBytes + block.length <= this.#maxBytes;
-    if (this.#fd === undefined || !fits) {
-      this.#dropped.value++;
-      return;
-    }
-    this.#frames.value++;
-    this.#write(block);
+    const timeNs = this.#epochNs + this.#clockNs();
+    const block = packetBlock(timeNs, direction, bytes, commentOn(frame.offload));
+    if (this.#file.add(block, timeNs, this.#maxBytes)) this.#frames.value++;
+    else this.#dropped.value++;
+    if (this.#file.full) this.#flush();
+    else this.#flushLater();
   }
 
   close(): void {
-    if (this.#fd === undefined) return;
-    this.#write(
-      statisticsBlock({
-        startNs: this.#startNs,
-        endNs: this.#now(),
-        received: this.#frames.value + this.#dropped.value,
-        dropped: this.#dropped.value,
-      }),
-    );
+    this.#file.end(this.#epochNs + this.#clockNs());
     this.#flush();
-    if (this.#fd !== undefined) fs.closeSync(this.#fd);
-    this.#fd = undefined;
+    if (this.#owned) this.#file.close();
   }
 
   /** One write to the file for each round of the partition's work. */
-  #write(block: Uint8Array): void {
-    if (this.#pending.length === 0) this.#services.work.defer(() => this.#flush());
-    this.#pending.push(block);
-    this.#pendingBytes += block.length;
-    if (this.#pendingBytes >= BUFFER_BYTES) this.#flush();
+  #flushLater(): void {
+    if (this.#flushQueued) return;
+    this.#flushQueued = true;
+    this.#services.work.defer(() => {
+      this.#flushQueued = false;
+      this.#flush();
+    });
   }
 
   #flush(): void {
-    const bytes = Buffer.concat(this.#pending);
-    this.#pending = [];
-    this.#pendingBytes = 0;
-    if (this.#fd === undefined || bytes.length === 0) return;
-    try {
-      for (let at = 0; at < bytes.length; ) at += fs.writeSync(this.#fd, bytes, at);
-      this.#writtenBytes += bytes.length;
-    } catch (error) {
-      this.#services.log.error(`${this.#path}: the capture ends here`, { error });
-      fs.closeSync(this.#fd);
-      this.#fd = undefined;
+    const error = this.#file.flush();
+    if (error !== undefined) {
+      this.#services.log.error(`${this.#file.path}: the capture ends here`, { error });
     }
   }
 
-  #now(): bigint {
-    return this.#epochNs + BigInt(Math.round(this.#services.timers.clock.nowNs()));
+  #clockNs(): bigint {
+    return BigInt(Math.round(this.#services.timers.clock.nowNs()));
   }
+}
+
+function nanoseconds(ms: number): bigint {
+  return BigInt(Math.round(ms)) * 1_000_000n;
 }
 
 function commentOn(offload: FrameOffload | undefined): string | undefined {
