@@ -38,6 +38,7 @@ const metered: NetworkKind = {
           close: () => port.close(),
         };
       },
+      close: () => socket.close?.(),
     };
   },
 };
