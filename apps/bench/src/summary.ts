@@ -127,7 +127,7 @@ function countsOf(samples: readonly Sample[], topic: Topic): Pick<Figures, 'perO
     hypercallsTotal: Object.values(hypercalls).reduce((sum, count) => sum + count, 0),
     interrupts: each((name) => name === 'interrupt.delivered'),
     guestSignals: each((name) => GUEST_SIGNALS.test(name)),
-    bytesCopied: each((name) => topic.copied.test(name)),
+    bytesCopied: each((name) => name === 'copy.bytes'),
     ...(topic.counts.length > 0 && {
       own: Object.fromEntries(
         topic.counts.map(({ label, of }) => [

@@ -27,8 +27,6 @@ export interface Topic<J extends Job = Job, R extends Report<J> = Report<J>> {
   readonly throughput: { readonly unit: string; readonly bytesPerSecond: number };
   /** Modules of Debian's kernel that are one path's own. */
   readonly drivers: Readonly<Record<BenchPath, readonly string[]>>;
-  /** Names of the counters of copied bytes. */
-  readonly copied: RegExp;
   readonly counts: readonly OwnCount[];
   /** Facts beside the settings that runs must have in common to be compared. */
   comparable(report: R): Readonly<Record<string, unknown>>;

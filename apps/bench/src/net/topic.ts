@@ -44,8 +44,6 @@ export const netTopic: Topic<NetJob, NetReport> = {
     enlightened: ['hv_vmbus', 'hv_netvsc'],
     emulated: ['tulip'],
   },
-  // What goes through rings, and the frames: out of the sender's memory, and into the receiver's.
-  copied: /^(copy\.bytes|device\.nic0\.bytes\.(in|out))$/,
   counts: [
     { label: 'sender’s interrupts', of: ofGuest('sender', 'interrupt.delivered') },
     { label: 'receiver’s interrupts', of: ofGuest('receiver', 'interrupt.delivered') },
@@ -70,7 +68,7 @@ export const netTopic: Topic<NetJob, NetReport> = {
     method: ({ settings }) => [
       ...METHOD[settings.guest],
       'A packet is what goes onto a wire as one: a segment that is sent whole, for the hardware to cut, counts as the packets it would be cut into. Confirmations are not counted as packets; what they cost is in the counts.',
-      'Bytes copied are those of VMBus’ rings, and those of frames out of the sender’s memory and into the receiver’s.',
+      'Bytes copied are those of VMBus’ packets, and those of frames, out of the sender’s memory and into the receiver’s; what a DEC 21140 receives has its padding and check sequence with it.',
     ],
     facts: () => [],
   },

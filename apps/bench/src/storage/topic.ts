@@ -35,7 +35,6 @@ export const storageTopic: Topic<StorageJob, StorageReport> = {
     enlightened: ['hv_vmbus', 'hv_storvsc'],
     emulated: ['libata', 'ata_piix', 'ata_generic'],
   },
-  copied: /^copy\.bytes$/,
   counts: [],
   comparable: ({ image }) => ({ image: image.sha256, format: image.format }),
   words: {

@@ -63,6 +63,7 @@ describe('receive process', () => {
     rig.arrive({ bytes: frameOf(20) });
     expect(lengthOf(statusOf(rig, 0))).toBe(64);
     expect(bufferOf(rig, 0, 60).subarray(20)).toEqual(new Uint8Array(40));
+    expect(rig.copied).toBe(64);
     rig.arrive({ bytes: new Uint8Array(13) });
     expect([rig.counter('dropped'), rig.counter('frames.in')]).toEqual([1, 1]);
   });

@@ -290,6 +290,7 @@ export class Receiver {
       view.set(this.#frame.subarray(at, at + view.length));
       at += view.length;
     }
+    this.#host.counters.copied.value += sizeBytes;
     return true;
   }
 

@@ -42,6 +42,7 @@ describe('transmit process', () => {
     expect(rig.sent[0]).toEqual({ bytes: padded });
     expect(rig.sent[1].vlanTag).toBe(0x6005);
     expect(rig.sent[1].bytes).toEqual(Uint8Array.of(...tagged.subarray(0, 12), ...tagged.subarray(16)));
+    expect(rig.copied).toBe(20 + 80);
   });
 
   it.each([

@@ -239,6 +239,7 @@ export class Transmitter {
       this.#frame.set(view, this.#frameBytes);
       this.#frameBytes += view.length;
     }
+    this.#host.counters.copied.value += sizeBytes;
     return true;
   }
 

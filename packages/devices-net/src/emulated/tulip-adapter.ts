@@ -77,8 +77,8 @@ const TIMER_CYCLE_NS = { fast: 81_920, slow: 819_200, serial: 204_800 } as const
  * frame for which there is no descriptor waits in the network, and is missed only where the guest leaves it there.
  *
  * Counts `device.<id>.frames.in` and `.out`, `.bytes.in` and `.out`, `.large.in`, `.filtered`, `.dropped`, `.missed`,
- * `.refused`, `.waits` and `.interrupts` (see {@link TulipCounters}); a guest's faults are `fault.tulip.access`,
- * `.descriptor` and `.frame`, and the domain's.
+ * `.refused`, `.waits` and `.interrupts`, and bytes of frames in `copy.bytes` (see {@link TulipCounters}); a guest's
+ * faults are `fault.tulip.access`, `.descriptor` and `.frame`, and the domain's.
  */
 export class TulipAdapter implements NetworkAdapter, TulipHost, MmioHandler, Device {
   readonly name: string;
@@ -120,6 +120,7 @@ export class TulipAdapter implements NetworkAdapter, TulipHost, MmioHandler, Dev
       framesOut: counter('frames.out'),
       bytesIn: counter('bytes.in'),
       bytesOut: counter('bytes.out'),
+      copied: services.counters.counter('copy.bytes'),
       largeIn: counter('large.in'),
       filtered: counter('filtered'),
       dropped: counter('dropped'),

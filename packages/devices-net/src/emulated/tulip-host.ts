@@ -15,6 +15,8 @@ export interface TulipCounters {
   readonly framesOut: Counter;
   readonly bytesIn: Counter;
   readonly bytesOut: Counter;
+  /** The partition's, of bytes copied between guest memory and the host's: of frames, as they lie in the guest's. */
+  readonly copied: Counter;
   /** Frames that were put together from large segments of the network, and cut. */
   readonly largeIn: Counter;
   /** Frames for the guest that its filter kept out. */

@@ -13,6 +13,8 @@ export interface NetworkCounters {
   readonly framesOut: Counter;
   readonly bytesIn: Counter;
   readonly bytesOut: Counter;
+  /** The partition's, of bytes copied between guest memory and the host's: of frames, without what goes before them. */
+  readonly copied: Counter;
   /** Transfer-page packets, each with up to a batch of frames. */
   readonly batchesIn: Counter;
   /** NVSP messages with frames. */

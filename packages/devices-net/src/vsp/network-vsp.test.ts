@@ -300,7 +300,7 @@ describe('from the guest', () => {
     expect(rig.sendByPages(channel, message, 7)).toBe(1);
     expect(rig.sendByPages(channel, message, 50, 44)).toBe(1);
     expect(rig.network.frames.map((one) => one.bytes)).toEqual([frame, frame, frame, frame]);
-    expect(rig.count('device.nic0.frames.out')).toBe(4);
+    expect([rig.count('device.nic0.frames.out'), rig.count('copy.bytes')]).toEqual([4, 4 * frame.length]);
   });
 
   it('may be several packets in one message, up to the announced number', () => {
@@ -432,6 +432,7 @@ describe('to the guest', () => {
     expect(channel.transfers[0].setId).toBe(0xcafe);
     expect(rig.take(channel).map(({ bytes }) => bytes)).toEqual(frames);
     expect([rig.count('device.nic0.frames.in'), rig.count('device.nic0.batches.in')]).toEqual([50, 1]);
+    expect(rig.count('copy.bytes')).toBe(concat(...frames).length);
   });
 
   it('says what it knows of each frame', () => {
@@ -507,7 +508,8 @@ describe('to the guest', () => {
     (version) => {
       const rig = new NetworkRig();
       const channel = rig.openReady();
-      rig.network.deliver({ bytes: toGuest() }, large(version), { bytes: toGuest() });
+      const frames = [{ bytes: toGuest() }, large(version), { bytes: toGuest() }];
+      rig.network.deliver(...frames);
       rig.settle();
       expect(channel.transfers.length).toBe(1);
       const [, ...parts] = rig.take(channel);
@@ -520,6 +522,7 @@ describe('to the guest', () => {
       expect(parts[0].info.get(6)).toBe(5 << 4);
       expect(parts[1].info.get(0)).toBeUndefined();
       expect(rig.count('device.nic0.large.in')).toBe(1);
+      expect(rig.count('copy.bytes')).toBe(concat(...frames.map(({ bytes }) => bytes)).length);
     },
   );
 

@@ -58,11 +58,13 @@ const DEFAULT_LINK_SPEED = 10e9;
  * counted, and harms nothing else.
  *
  * Counts `device.<id>.frames.in` and `.out`, `.bytes.in` and `.out`, `.batches.in` and `.out`, `.large.in` and `.out`,
- * `.filtered`, `.dropped`, `.refused` and `.waits` (see {@link NetworkCounters}); a guest's faults are
- * `fault.network.malformed`, `.dma`, `.out-of-order`, `.section`, `.completion` and `.frame`.
+ * `.filtered`, `.dropped`, `.refused` and `.waits`, and bytes of frames in `copy.bytes` (see {@link NetworkCounters});
+ * a guest's faults are `fault.network.malformed`, `.dma`, `.out-of-order`, `.section`, `.completion` and `.frame`.
  */
 export class NetworkVsp implements ChannelEndpoint, NetworkAdapter, NetworkHost, Device {
   readonly id: string;
+  /** Of its channel. */
+  readonly instanceId: Guid;
   readonly work: WorkQueue;
   readonly dma: DmaDomain;
   readonly counters: NetworkCounters;
@@ -70,7 +72,6 @@ export class NetworkVsp implements ChannelEndpoint, NetworkAdapter, NetworkHost,
   mac: Uint8Array;
   readonly mtu: number;
   readonly linkSpeedBitsPerSecond: number;
-  readonly #instanceId: Guid;
   readonly #connector: NetworkConnector;
   readonly #maxSubChannels: number;
   readonly #allowMacChange: boolean;
@@ -84,7 +85,7 @@ export class NetworkVsp implements ChannelEndpoint, NetworkAdapter, NetworkHost,
   /** Throws KenshoError INVALID_OPTIONS for an address, an MTU or a number of sub-channels that cannot be. */
   constructor(options: NetworkVspOptions, services: NetworkVspServices) {
     this.id = options.id;
-    this.#instanceId = options.instanceId;
+    this.instanceId = options.instanceId;
     this.permanentMac = options.mac.slice();
     this.mac = this.permanentMac;
     this.mtu = options.mtu ?? MAX_MTU;
@@ -114,6 +115,7 @@ export class NetworkVsp implements ChannelEndpoint, NetworkAdapter, NetworkHost,
       framesOut: counter('frames.out'),
       bytesIn: counter('bytes.in'),
       bytesOut: counter('bytes.out'),
+      copied: services.counters.counter('copy.bytes'),
       batchesIn: counter('batches.in'),
       batchesOut: counter('batches.out'),
       largeIn: counter('large.in'),
@@ -140,7 +142,7 @@ export class NetworkVsp implements ChannelEndpoint, NetworkAdapter, NetworkHost,
     this.#offer = this.#bus.offer(
       {
         interfaceId: NETWORK_INTERFACE_ID,
-        instanceId: this.#instanceId,
+        instanceId: this.instanceId,
         dma: this.dma,
         name: this.id,
         batched: true,

@@ -327,6 +327,7 @@ export class Receiver {
     this.#section.copyFrom(this.#scratch.subarray(head, head + headBytes), 0);
     if (start + inline < end) this.#section.copyFrom(bytes.subarray(start + inline, end), headBytes);
     this.#section.clear();
+    this.#host.counters.copied.value += end - start;
     queue.add(buffer.offsetOf(section), sizeBytes);
     return true;
   }

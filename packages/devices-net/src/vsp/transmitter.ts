@@ -164,6 +164,7 @@ export class Transmitter {
     if (dataLength < ETHERNET_HEADER_BYTES || dataLength > limit) return this.#fail('frame', { dataLength });
     const copy = this.#memory.take(dataLength);
     message.copyTo(copy, at + dataStart, dataLength);
+    this.#host.counters.copied.value += dataLength;
     return this.#complete(copy, maxFrameBytes);
   }
 

@@ -164,6 +164,10 @@ export class TulipRig implements NetworkConnector, NetworkPort {
     return this.partition.counters.counter(`device.nic0.${name}`).value;
   }
 
+  get copied(): number {
+    return this.partition.counters.counter('copy.bytes').value;
+  }
+
   fault(name: string): number {
     return this.partition.counters.counter(`fault.${name}`).value;
   }
