@@ -5,8 +5,10 @@
  * its sink wants in pieces, and never throws.
  */
 export interface SerialBackend {
-  /** Called once, before anything else: the backend's way to the guest. */
+  /** Called before anything else: the backend's way to the guest. */
   connect(line: SerialLine): void;
+  /** The machine is gone, and the line with it. Another may be connected later. */
+  disconnect?(): void;
   /**
    * Takes a byte that the guest sent.
    *

@@ -292,6 +292,19 @@ describe('Uart', () => {
     expect(services.ports.in(0x3fd)).toBe(0xff);
   });
 
+  it('tells its other end when it goes', () => {
+    const told: string[] = [];
+    const backend = {
+      connect: () => void told.push('connected'),
+      disconnect: () => void told.push('gone'),
+      send: () => true,
+    };
+    const services = fakeServices();
+    new Uart(services, { backend }).stop();
+    new Uart(services, { backend });
+    expect(told).toEqual(['connected', 'gone', 'connected']);
+  });
+
   it('raises nothing once it is gone', () => {
     const { uart, write, receive, raised, read } = setUp();
     write(MCR, OUT2);

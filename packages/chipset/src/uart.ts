@@ -140,6 +140,7 @@ export class Uart implements SerialLine {
   /** Takes the port away. */
   stop(): void {
     this.#release();
+    this.#backend?.disconnect?.();
     // What the backend still has to say raises nothing any more.
     this.#interruptEnable = 0;
     this.#updateInterrupt();

@@ -24,33 +24,50 @@ export interface GdbServerOptions {
 
 /** Serves GDB, one connection at a time. */
 export class GdbServer {
-  readonly #target: GdbTarget;
+  readonly #onKill: () => void;
   readonly #server: net.Server;
+  /** Undefined between two partitions. */
+  #target: GdbTarget | undefined;
   #socket: net.Socket | undefined;
   #session: GdbSession | undefined;
 
   /** Throws KenshoError NO_DEBUGGING for a processor that cannot be debugged, and what the host says of the address. */
   static async listen(options: GdbServerOptions): Promise<GdbServer> {
-    const { services } = options.partition;
+    const server = new GdbServer(options.onKill);
+    server.join(options.partition);
+    await server.#listen(options.host ?? '127.0.0.1', options.port);
+    return server;
+  }
+
+  private constructor(onKill: () => void) {
+    this.#onKill = onKill;
+    this.#server = net.createServer((socket) => this.#connect(socket));
+  }
+
+  /** Lets go of the partition, which is about to end; GDB stays, and is told of nothing until {@link join}. */
+  leave(): void {
+    this.#target = undefined;
+    this.#session?.leave();
+  }
+
+  /**
+   * Goes on with the partition that took the other's place, before it runs: GDB's breakpoints are in it. Throws
+   * KenshoError NO_DEBUGGING for a processor that cannot be debugged.
+   */
+  join({ services }: HostedPartition): void {
     const target: GdbTarget = {
       vpCount: services.resolve(PARTITION_INFO).vpCount,
       debugger: services.resolve(DEBUGGER),
       registers: services.resolve(VP_REGISTERS),
       counters: services.resolve(COUNTERS),
       gpa: services.resolve(GPA_SPACE),
-      kill: options.onKill,
+      kill: this.#onKill,
     };
     if (target.debugger.processor === undefined) {
       throw new KenshoError('NO_DEBUGGING', 'this kind of processor cannot be debugged: take another');
     }
-    const server = new GdbServer(target);
-    await server.#listen(options.host ?? '127.0.0.1', options.port);
-    return server;
-  }
-
-  private constructor(target: GdbTarget) {
     this.#target = target;
-    this.#server = net.createServer((socket) => this.#connect(socket));
+    this.#session?.join(target);
   }
 
   /** The address that GDB is given. */
@@ -79,7 +96,7 @@ export class GdbServer {
   }
 
   #connect(socket: net.Socket): void {
-    if (this.#socket !== undefined) {
+    if (this.#socket !== undefined || this.#target === undefined) {
       socket.destroy();
       return;
     }

@@ -174,6 +174,50 @@ describe('going on', () => {
   });
 });
 
+describe('a machine that is made anew', () => {
+  it('still has the breakpoints, and runs where it ran', async () => {
+    const gdb = await start(HALT);
+    await gdb.begin();
+    expect(await gdb.ask(`Z0,${(CODE + 2).toString(16)},1`)).toBe('OK');
+    gdb.send('c');
+    await machine.restart(LOOP);
+    expect(await gdb.reply()).toBe('T05swbreak:;thread:1;');
+    expect([await machine.rip(), await machine.register(EAX)]).toEqual([CODE + 2, 1]);
+    expect(await gdb.ask(`z0,${(CODE + 2).toString(16)},1`)).toBe('OK');
+    gdb.send('c');
+    gdb.raw('\x03');
+    expect(await gdb.reply()).toBe('T02thread:1;');
+  });
+
+  it('stops before its first instruction where it was interrupted meanwhile', async () => {
+    const gdb = await start(HALT);
+    await gdb.begin();
+    gdb.send('c');
+    await machine.restart(LOOP, async () => {
+      gdb.raw('\x03');
+      const late = await GdbClient.connect(machine.server.address.port);
+      // Nobody is served, and the interrupt has come by then.
+      expect(await late.reply()).toBe('');
+    });
+    expect(await gdb.reply()).toBe('T02thread:1;');
+    expect(await machine.rip()).toBe(CODE);
+  });
+
+  it('can be debugged by one who comes later', async () => {
+    const first = await start(HALT);
+    await first.begin();
+    first.close();
+    await machine.restart(LOOP);
+    let gdb = await GdbClient.connect(machine.server.address.port);
+    // The first one's connection may not have ended yet.
+    while (gdb.closed || (await gdb.ask('vCont?')) === '') {
+      gdb = await GdbClient.connect(machine.server.address.port);
+    }
+    expect(await gdb.begin()).toBe('T02thread:1;');
+    gdb.close();
+  });
+});
+
 describe('registers and memory', () => {
   it('are written one by one and together', async () => {
     const gdb = await start(LOOP);

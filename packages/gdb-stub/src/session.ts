@@ -38,7 +38,7 @@ interface Range {
 
 /** One connection of GDB's, whose threads are the VPs: numbered from 1. */
 export class GdbSession {
-  readonly #target: GdbTarget;
+  #target: GdbTarget;
   readonly #send: (bytes: Buffer) => void;
   readonly #close: () => void;
   readonly #reader = new PacketReader();
@@ -47,6 +47,10 @@ export class GdbSession {
   #sent: Buffer | undefined;
   /** Whether GDB waits to be told that the guest has stopped. */
   #waiting = true;
+  /** The guest is to stop as soon as it can: GDB interrupted it, or let it make a step. */
+  #stopping = true;
+  /** There is no partition just now. */
+  #away = false;
   /** Whether GDB knows stops at its software breakpoints by name. */
   #namesBreaks = false;
   #stop: DebugStop | undefined;
@@ -85,7 +89,8 @@ export class GdbSession {
           if (this.#sent !== undefined) this.#send(this.#sent);
           break;
         case 'interrupt':
-          if (!this.#target.debugger.stopped) this.#target.debugger.pause();
+          this.#stopping = true;
+          if (!this.#away && !this.#target.debugger.stopped) this.#target.debugger.pause();
           break;
         case 'ack':
           this.#sent = undefined;
@@ -101,7 +106,29 @@ export class GdbSession {
 
   /** The connection is gone: the guest goes on as if it had never been. */
   disconnect(): void {
-    this.#target.debugger.detach();
+    if (!this.#away) this.#target.debugger.detach();
+  }
+
+  /** The partition is about to end, and another will take its place. */
+  leave(): void {
+    this.disconnect();
+    this.#away = true;
+  }
+
+  /**
+   * Attaches to the partition that has taken the place of the one before. It stops before its first instruction where
+   * the guest was to stop, or stood still.
+   */
+  join(target: GdbTarget): void {
+    this.#target = target;
+    this.#away = false;
+    this.#range = undefined;
+    this.#stop = undefined;
+    this.#vp = 0;
+    this.#resumeVp = undefined;
+    target.debugger.attach((stop) => this.#stopped(stop));
+    target.debugger.setPoints(this.#points);
+    if (this.#stopping || !this.#waiting) target.debugger.pause();
   }
 
   #stopped(stop: DebugStop): void {
@@ -114,6 +141,7 @@ export class GdbSession {
       }
     }
     this.#range = undefined;
+    this.#stopping = false;
     this.#stop = stop;
     if (stop.reason !== 'pause') this.#vp = stop.vpIndex;
     if (!this.#waiting) return;
@@ -151,7 +179,7 @@ export class GdbSession {
 
   /** Serves a packet. While the guest runs GDB sends none; whoever does gets no reply. */
   #answer(data: Buffer): void {
-    if (this.#waiting) return;
+    if (this.#waiting || this.#away) return;
     const text = data.toString('latin1');
     const reply = this.#serve(text[0] ?? '', text.slice(1), data);
     if (reply !== undefined) this.#reply(reply);
@@ -410,6 +438,7 @@ export class GdbSession {
 
   #resume(how: DebugResume): void {
     this.#waiting = true;
+    this.#stopping = how.step !== undefined;
     this.#stop = undefined;
     this.#target.debugger.resume(how);
   }

@@ -73,6 +73,31 @@ function setUp(options: Partial<StreamConsoleOptions> = {}) {
   return { console, line, output, failures, commands, say, text: () => text };
 }
 
+describe('a machine that is made anew', () => {
+  it('gets what was typed when there was none, and a full one keeps back', async () => {
+    const input = new PassThrough();
+    const { console, line } = setUp({ input });
+    line.room = 2;
+    input.write('abcd');
+    await turn();
+    console.disconnect();
+    input.write('e');
+    await turn();
+    const next = new FakeLine();
+    console.connect(next);
+    input.write('f');
+    await turn();
+    expect([line.received, next.received]).toEqual(['ab', 'cdef']);
+    console.disconnect();
+    input.write('g');
+    await turn();
+    expect(input.isPaused()).toBe(true);
+    const last = new FakeLine();
+    console.connect(last);
+    expect([last.received, input.isPaused()]).toEqual(['g', false]);
+  });
+});
+
 describe('output', () => {
   it('is written in pieces, and the rest at the end', async () => {
     const { console, say, text } = setUp();

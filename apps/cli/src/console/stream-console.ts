@@ -61,6 +61,11 @@ export class StreamConsole implements SerialBackend {
 
   connect(line: SerialLine): void {
     this.#line = line;
+    if (this.#pending.length > 0) this.#deliver();
+  }
+
+  disconnect(): void {
+    this.#line = undefined;
   }
 
   /** From here on what is typed goes to the guest; a terminal is in raw mode until {@link close}. */
@@ -145,8 +150,11 @@ export class StreamConsole implements SerialBackend {
 
   /** Hands the UART what it takes; while something is left, nothing more is read, but for a terminal's escape key. */
   #deliver(): void {
-    // Once it is closed, nobody reads any more.
-    if (this.#line === undefined) return;
+    if (this.#line === undefined) {
+      // For the machine that comes next, if there is one.
+      if (this.#keys === undefined) this.#input?.pause();
+      return;
+    }
     this.#pending = this.#pending.subarray(this.#line.receive(this.#pending));
     if (this.#keys !== undefined) {
       // Nobody types that much: a guest that does not listen costs no more than this.

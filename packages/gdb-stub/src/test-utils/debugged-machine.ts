@@ -1,5 +1,6 @@
 import {
   createHost,
+  DEBUGGER,
   GPA_SPACE,
   type Host,
   type HostedPartition,
@@ -17,43 +18,24 @@ const MEMORY_BYTES = 2 ** 20;
 
 /** A partition with 32-bit code at {@link CODE}, flat and without paging, and GDB at its side. */
 export class DebuggedMachine {
-  readonly partition: HostedPartition;
+  partition: HostedPartition;
   readonly server: GdbServer;
   readonly client: GdbClient;
   readonly #host: Host;
-  readonly end: Promise<PartitionEnd>;
+  end: Promise<PartitionEnd>;
   killed = false;
 
   private constructor(host: Host, partition: HostedPartition, server: GdbServer, client: GdbClient) {
-    this.#host = host;
     this.partition = partition;
     this.server = server;
     this.client = client;
+    this.#host = host;
     this.end = partition.run();
   }
 
   static async start(code: string, vpCount = 1): Promise<DebuggedMachine> {
     const host = await createHost({ plugins: [processorX64Plugin] });
-    const partition = await host.createPartition({
-      name: 'debugged',
-      processor: 'x64',
-      memoryBytes: MEMORY_BYTES,
-      vpCount,
-      devices: [],
-    });
-    const { services } = partition;
-    services.resolve(GPA_SPACE).write(CODE, Buffer.from(code.replaceAll(/\s/g, ''), 'hex'));
-    const flat = (selector: number, attributes: number) =>
-      segmentRegister({ base: 0n, limit: 0xffffffff, selector, attributes });
-    services
-      .resolve(VP_REGISTERS)
-      .set(0, [
-        [HvRegister.CR0, 0x11n],
-        [HvRegister.CS, flat(8, 0xc09b)],
-        ...[HvRegister.SS, HvRegister.DS, HvRegister.ES].map((name) => [name, flat(16, 0xc093)] as const),
-        [HvRegister.RIP, BigInt(CODE)],
-        [HvRegister.RSP, 0x8000n],
-      ]);
+    const partition = await createPartition(host, code, vpCount);
     await partition.pause();
     let machine: DebuggedMachine | undefined;
     const onKill = () => {
@@ -64,6 +46,18 @@ export class DebuggedMachine {
     const client = await GdbClient.connect(server.address.port);
     machine = new DebuggedMachine(host, partition, server, client);
     return machine;
+  }
+
+  /** Makes it anew, as after a reset, once it runs; `meanwhile` is when there is no partition. */
+  async restart(code: string, meanwhile: () => unknown = () => {}): Promise<void> {
+    const debug = this.partition.services.resolve(DEBUGGER);
+    while (debug.stopped) await new Promise(setImmediate);
+    this.server.leave();
+    await this.partition.close();
+    await meanwhile();
+    this.partition = await createPartition(this.#host, code, 1);
+    this.server.join(this.partition);
+    this.end = this.partition.run();
   }
 
   /** A register by GDB's number, as a number. */
@@ -83,4 +77,28 @@ export class DebuggedMachine {
     await this.server.close(0);
     await this.#host.close();
   }
+}
+
+async function createPartition(host: Host, code: string, vpCount: number): Promise<HostedPartition> {
+  const partition = await host.createPartition({
+    name: 'debugged',
+    processor: 'x64',
+    memoryBytes: MEMORY_BYTES,
+    vpCount,
+    devices: [],
+  });
+  const { services } = partition;
+  services.resolve(GPA_SPACE).write(CODE, Buffer.from(code.replaceAll(/\s/g, ''), 'hex'));
+  const flat = (selector: number, attributes: number) =>
+    segmentRegister({ base: 0n, limit: 0xffffffff, selector, attributes });
+  services
+    .resolve(VP_REGISTERS)
+    .set(0, [
+      [HvRegister.CR0, 0x11n],
+      [HvRegister.CS, flat(8, 0xc09b)],
+      ...[HvRegister.SS, HvRegister.DS, HvRegister.ES].map((name) => [name, flat(16, 0xc093)] as const),
+      [HvRegister.RIP, BigInt(CODE)],
+      [HvRegister.RSP, 0x8000n],
+    ]);
+  return partition;
 }
