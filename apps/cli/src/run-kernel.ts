@@ -8,12 +8,12 @@ import {
   RealClock,
   VirtualClock,
 } from '@kensho/core';
-import { netPlugin } from '@kensho/devices-net';
+import { type NetworkDevice, netPlugin } from '@kensho/devices-net';
 import { DISK_FORMATS } from '@kensho/devices-storage';
 import { integrationDevices, integrationServicesPlugin } from '@kensho/integration-services';
 import { MACHINE_PLUGINS, type MachineOptions, machineConfig } from '@kensho/machine';
 import { kernelTestPlugin } from '@kensho/testkit';
-import { type ControlledDisk, MachineControl } from './control/machine-control.ts';
+import { type ControlledMachine, MachineControl } from './control/machine-control.ts';
 import { ControlServer } from './control/server.ts';
 import { type Debugging, type DebugRequest, type GdbAddress, startDebugging } from './debugging.ts';
 import { type DiskRequest, type OpenDisks, openDisks } from './disks.ts';
@@ -108,7 +108,12 @@ export async function runKernel({
     onLoaded?.(partition, debugging?.gdb);
     const startMs = performance.now();
     const run = () => runUntil(partition, AbortSignal.any([signal, killed.signal]), timeoutSeconds);
-    const end = await (name === undefined ? run() : controlled(name, partition, media.disks, run));
+    const adapters = devices
+      .filter(({ kind }) => kind === 'network')
+      .map(({ id }) => (partition.device(id) as NetworkDevice).vsp);
+    const end = await (name === undefined
+      ? run()
+      : controlled({ name, partition, disks: media.disks, adapters }, run));
     ({ exitCode } = explainEnd(end));
     const seconds = (performance.now() - startMs) / 1000;
     const counters = counterDifference({}, partition.counters.snapshot());
@@ -129,14 +134,12 @@ export async function runKernel({
 
 /** Lets others control a machine while it runs. */
 async function controlled(
-  name: string,
-  partition: HostedPartition,
-  disks: readonly ControlledDisk[],
+  machine: Omit<ControlledMachine, 'ended'>,
   run: () => Promise<RunEnd>,
 ): Promise<RunEnd> {
   const ended = Promise.withResolvers<RunEnd>();
-  const control = new MachineControl({ name, partition, disks, ended: ended.promise });
-  const server = await ControlServer.listen(name, control.handle);
+  const control = new MachineControl({ ...machine, ended: ended.promise });
+  const server = await ControlServer.listen(machine.name, control.handle);
   try {
     const end = await run();
     ended.resolve(end);

@@ -7,6 +7,7 @@ import { ExitCode, UsageError } from '../exit.ts';
 import { makeWhole } from '../files.ts';
 import { parseSize } from '../parse.ts';
 import { Progress } from '../progress.ts';
+import { sizeText } from '../size-text.ts';
 
 const FORMATS = 'raw, vhd or vhdx';
 
@@ -148,8 +149,8 @@ function infoText(image: string, info: DiskImageInfo): string {
   const lines: [string, string | undefined][] = [
     ['image', image],
     ['format', info.kind === 'raw' ? info.format : `${info.format}, ${info.kind}`],
-    ['capacity', bytes(info.sizeBytes)],
-    ['file', bytes(info.fileSizeBytes)],
+    ['capacity', sizeText(info.sizeBytes)],
+    ['file', sizeText(info.fileSizeBytes)],
     ['sectors', `${info.logicalSectorBytes} bytes logical, ${info.physicalSectorBytes} physical`],
     ['blocks', blocksText(info)],
     ['parent', info.parent],
@@ -167,17 +168,5 @@ function blocksText(info: DiskImageInfo): string | undefined {
   if (info.blockSizeBytes === undefined) return undefined;
   const share =
     info.totalBlocks === undefined ? '' : `, ${info.allocatedBlocks} of ${info.totalBlocks} allocated`;
-  return `${bytes(info.blockSizeBytes)}${share}`;
-}
-
-function bytes(count: number): string {
-  const units = ['', ' KiB', ' MiB', ' GiB', ' TiB'];
-  let unit = 0;
-  let value = count;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  const exact = `${count.toLocaleString('en-US')} bytes`;
-  return unit === 0 ? exact : `${Number(value.toFixed(2))}${units[unit]} (${exact})`;
+  return `${sizeText(info.blockSizeBytes)}${share}`;
 }

@@ -58,6 +58,20 @@ describe('kensho vm', { timeout: 120_000 }, () => {
       code: 1,
       stderr: expect.stringMatching(/the guest does not use this service/),
     });
+    expect(await vm('kvp', 'ip', 'box')).toMatchObject({
+      code: 1,
+      stderr: 'kensho: the machine has no network adapter on VMBus: give it one with --nic\n',
+    });
+    for (const flags of [
+      ['--address', '10.0.2.50'],
+      ['--dns', '10.0.2.3'],
+    ]) {
+      const refused = await vm('kvp', 'set-ip', 'box', ...flags);
+      expect(refused).toMatchObject({ code: 2, stderr: expect.stringMatching(/^[^\n]+\n$/) });
+    }
+    expect((await vm('list')).stdout).toMatch(
+      /^name +state +heartbeat +time +process\nbox +paused +paused +\d+ s +\d+\n$/,
+    );
     expect(JSON.parse((await vm('resume', 'box', '--json')).stdout)).toMatchObject({ state: 'running' });
     const second = await start('run', '--kernel', 'kernel', '--name', 'box').ending;
     expect(second).toMatchObject({

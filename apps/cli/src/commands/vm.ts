@@ -1,17 +1,14 @@
 import path from 'node:path';
-import type { KvpIpInfo } from '@kensho/integration-services';
 import { type Command, Option } from 'commander';
 import pc from 'picocolors';
 import { type CommandContext, printJson } from '../context.ts';
 import { call } from '../control/client.ts';
-import { POOL_NAMES } from '../control/machine-control.ts';
 import { clearStale, socketNames, socketPath } from '../control/sockets.ts';
 import { crashReason } from '../guest-end.ts';
 import { Progress } from '../progress.ts';
-
-interface JsonFlag {
-  readonly json?: boolean;
-}
+import { sizeText } from '../size-text.ts';
+import { type JsonFlag, machineCommand, printable } from './machine-command.ts';
+import { addKvpCommands } from './vm-kvp.ts';
 
 /** What `show` answers. */
 interface MachineInfo {
@@ -24,6 +21,7 @@ interface MachineInfo {
   readonly heartbeat: string;
   readonly services: readonly { readonly id: string; readonly state: string; readonly version?: string }[];
   readonly disks: readonly { readonly name: string; readonly sizeBytes: number }[];
+  readonly adapters: readonly { readonly name: string; readonly mac: string }[];
   readonly crash?: { readonly message?: string; readonly parameters: readonly string[] };
 }
 
@@ -42,17 +40,8 @@ export function addVmCommands(program: Command, context: CommandContext): void {
     );
   addListing(vm, context);
   addStates(vm, context);
-  addKvp(vm, context);
+  addKvpCommands(vm, context);
   addTransfers(vm, context);
-}
-
-/** A command for one machine, with `--json`. */
-function machineCommand(parent: Command, name: string, summary: string): Command {
-  return parent
-    .command(name)
-    .summary(summary)
-    .argument('<name>', 'the machine')
-    .option('--json', 'print the outcome as JSON');
 }
 
 function addListing(vm: Command, context: CommandContext): void {
@@ -63,7 +52,7 @@ function addListing(vm: Command, context: CommandContext): void {
     .action(async ({ json }: JsonFlag) => {
       const machines = await runningMachines();
       if (json) printJson(context, machines);
-      else for (const one of machines) context.print(listLine(one));
+      else if (machines.length > 0) context.print(listText(machines));
     });
   machineCommand(vm, 'show', 'what a machine is, and how it is')
     .description('Says what a machine is, and which services its guest uses.')
@@ -151,65 +140,6 @@ function addStates(vm: Command, context: CommandContext): void {
     });
 }
 
-function addKvp(vm: Command, context: CommandContext): void {
-  const kvp = vm
-    .command('kvp')
-    .summary('key-value pairs that host and guest share')
-    .helpCommand(false)
-    .description(
-      [
-        'Key-value pairs, in pools: external is what the host tells the guest, guest what its programs tell the host,',
-        'auto what the guest says of itself, auto-external what the host says of itself.',
-      ].join('\n'),
-    );
-  const pool = (preset: string) =>
-    new Option('--pool <pool>', 'the pool').choices(POOL_NAMES).default(preset);
-  machineCommand(kvp, 'get', 'a value')
-    .description('Prints the value of a key.')
-    .argument('<key>')
-    .addOption(pool('guest'))
-    .action(async (name: string, key: string, { json, pool }: JsonFlag & { pool: string }) => {
-      const value = (await call(name, 'kvp-get', { pool, key })) as string | number;
-      if (json) printJson(context, { key, value });
-      else context.print(printable(value));
-    });
-  machineCommand(kvp, 'set', 'add or change a pair')
-    .description('Adds a pair, or changes its value.')
-    .argument('<key>')
-    .argument('<value>')
-    .addOption(pool('external'))
-    .action(async (name: string, key: string, value: string, { json, pool }: JsonFlag & { pool: string }) => {
-      await call(name, 'kvp-set', { pool, key, value });
-      if (json) printJson(context, { key, value });
-    });
-  machineCommand(kvp, 'delete', 'remove a pair')
-    .description('Removes a pair.')
-    .argument('<key>')
-    .addOption(pool('external'))
-    .action(async (name: string, key: string, { json, pool }: JsonFlag & { pool: string }) => {
-      const outcome = (await call(name, 'kvp-delete', { pool, key })) as { deleted: boolean };
-      if (json) printJson(context, outcome);
-      else if (!outcome.deleted) context.print(`${name}: there was no '${key}'`);
-    });
-  machineCommand(kvp, 'list', 'all pairs of a pool')
-    .description('Lists the pairs of a pool.')
-    .addOption(pool('auto'))
-    .action(async (name: string, { json, pool }: JsonFlag & { pool: string }) => {
-      const items = (await call(name, 'kvp-list', { pool })) as { key: string; value: string | number }[];
-      if (json) printJson(context, items);
-      else
-        for (const { key, value } of items) context.print(`${pc.bold(printable(key))}=${printable(value)}`);
-    });
-  machineCommand(kvp, 'addresses', 'the IP addresses of an adapter')
-    .description('Asks the guest for the IP addresses of a network adapter.')
-    .argument('<adapter>', 'instance GUID of its VMBus device, in braces')
-    .action(async (name: string, adapter: string, { json }: JsonFlag) => {
-      const info = (await call(name, 'addresses', { adapter })) as KvpIpInfo;
-      if (json) printJson(context, info);
-      else for (const address of info.addresses) context.print(printable(address));
-    });
-}
-
 function addTransfers(vm: Command, context: CommandContext): void {
   machineCommand(vm, 'copy', 'copy a file into the guest')
     .description(
@@ -276,18 +206,30 @@ async function withProgress(
   }
 }
 
-/** What a guest says, without what a terminal would take for a command. */
-function printable(text: string | number): string {
-  return String(text).replace(/[^\P{C}\n\t]/gu, (one) => `\\u{${one.codePointAt(0)?.toString(16)}}`);
+function coloured(state: string, text = state): string {
+  if (state === 'ok') return pc.green(text);
+  return state === 'lost-communication' ? pc.red(text) : pc.yellow(text);
 }
 
-function coloured(state: string): string {
-  if (state === 'ok') return pc.green(state);
-  return state === 'lost-communication' ? pc.red(state) : pc.yellow(state);
-}
-
-function listLine({ name, pid, state, heartbeat, seconds }: MachineInfo): string {
-  return `${pc.bold(name.padEnd(16))} ${state.padEnd(8)} ${coloured(heartbeat)}  ${seconds} s  pid ${pid}`;
+function listText(machines: readonly MachineInfo[]): string {
+  const width = Math.max(...machines.map(({ name }) => name.length));
+  const heads = [
+    'name'.padEnd(width),
+    'state'.padEnd(8),
+    'heartbeat'.padEnd(18),
+    'time'.padStart(7),
+    'process',
+  ];
+  const lines = machines.map(({ name, pid, state, heartbeat, seconds }) =>
+    [
+      pc.bold(name.padEnd(width)),
+      state.padEnd(8),
+      coloured(heartbeat, heartbeat.padEnd(18)),
+      `${seconds} s`.padStart(7),
+      String(pid),
+    ].join('  '),
+  );
+  return [pc.dim(heads.join('  ')), ...lines].join('\n');
 }
 
 function showText(info: MachineInfo): string {
@@ -298,10 +240,11 @@ function showText(info: MachineInfo): string {
     ['machine', `${info.processors} VP, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`],
     ['heartbeat', coloured(info.heartbeat)],
     ...info.services.map(({ id, state, version }): [string, string] => [
-      id,
-      version ? `${state}, ${version}` : state,
+      'service',
+      `${id}: ${state}${version ? `, version ${version}` : ''}`,
     ]),
-    ...info.disks.map(({ name, sizeBytes }): [string, string] => ['disk', `${name}, ${sizeBytes} bytes`]),
+    ...info.disks.map(({ name, sizeBytes }): [string, string] => ['disk', `${name}, ${sizeText(sizeBytes)}`]),
+    ...info.adapters.map(({ name, mac }): [string, string] => ['network', `${name}, ${mac}`]),
     ['crash', info.crash && printable(crashReason(info.crash.message, info.crash.parameters))],
   ];
   return lines

@@ -20,6 +20,13 @@ export class Arguments {
     throw invalid(name, 'a text');
   }
 
+  /** None where it is left out. */
+  texts(name: string): readonly string[] {
+    const value = this.#given[name] ?? [];
+    if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return value;
+    throw invalid(name, 'a list of texts');
+  }
+
   /** False where it is left out. */
   flag(name: string): boolean {
     const value = this.#given[name] ?? false;

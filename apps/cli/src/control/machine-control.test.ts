@@ -12,6 +12,7 @@ import {
   INTEGRATION_SERVICES,
   integrationDevices,
   integrationServicesPlugin,
+  type KvpIpInfo,
   kvpVsc,
   shutdownVsc,
   vssVsc,
@@ -23,11 +24,25 @@ import { MachineControl } from './machine-control.ts';
 import type { ControlProgress } from './protocol.ts';
 
 const DISK_BYTES = 1024 * 1024;
+const ADAPTERS = ['nic0', 'nic1'].map((id, n) => ({
+  id,
+  instanceId: `00000000-0000-4000-8000-00000000000${n}`,
+  mac: Uint8Array.of(0, 0x15, 0x5d, 0xab, 0, n),
+}));
+const IP_INFO: Omit<KvpIpInfo, 'adapterId'> = {
+  family: 1,
+  dhcp: true,
+  addresses: ['10.0.2.15'],
+  subnets: ['255.255.255.0'],
+  gateways: ['10.0.2.2'],
+  dnsServers: [],
+};
 
 /** A kit guest with its services, and what the host does with it. */
 class Machine {
   readonly files = new Map<string, string>();
   readonly pools = new GuestKvpPools();
+  readonly ipInfo: KvpIpInfo[] = [];
   readonly disk: SnapshotDisk;
   readonly base: Disk;
   readonly log: string[] = [];
@@ -74,6 +89,7 @@ class Machine {
       name: 'it',
       partition,
       disks: [{ name: '/images/system.vhdx', disk: this.disk }],
+      adapters: ADAPTERS,
       ended: ended.promise,
     });
     const services = Object.values(partition.services.resolve(INTEGRATION_SERVICES));
@@ -100,7 +116,14 @@ class Machine {
     const { files, log } = this;
     return [
       heartbeatVsc(),
-      kvpVsc({ pools: this.pools }),
+      kvpVsc({
+        pools: this.pools,
+        addresses: {
+          // By the MAC address, and only in capitals, as Linux does.
+          get: (mac) => (mac.startsWith('00:15:5D:AB:00:0') ? { adapterId: mac, ...IP_INFO } : undefined),
+          set: (info) => this.ipInfo.push(info) > 0,
+        },
+      }),
       shutdownVsc({ end: () => (this.#stopped = true) }),
       vssVsc({
         freeze: () => this.#freeze(),
@@ -155,6 +178,10 @@ it('shows the machine, and lets it stand still and go on', async () => {
     processors: 1,
     services: expect.arrayContaining([{ id: 'kvp', state: 'ready', version: '4.0' }]),
     disks: [{ name: '/images/system.vhdx', sizeBytes: DISK_BYTES }],
+    adapters: [
+      { name: 'nic0', mac: '00:15:5d:ab:00:00' },
+      { name: 'nic1', mac: '00:15:5d:ab:00:01' },
+    ],
   });
   expect(await machine.call('pause')).toMatchObject({ state: 'paused', heartbeat: 'paused' });
   await expect(machine.call('kvp-list', { pool: 'auto' })).rejects.toMatchObject({ code: 'IC_PAUSED' });
@@ -177,6 +204,39 @@ it('sets, gets, lists and deletes pairs', async () => {
   });
   for (const args of [{ pool: 'other', key: 'a' }, { pool: 'guest' }, { pool: 'guest', key: 7 }]) {
     await expect(machine.call('kvp-get', args)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  }
+});
+
+it('asks for addresses, and sets them', async () => {
+  const { family: _, ...info } = IP_INFO;
+  const second = { adapter: 'nic1', mac: '00:15:5d:ab:00:01', ...info };
+  expect(await machine.call('addresses', { adapter: 'nic1' })).toEqual([second]);
+  const first = { ...second, adapter: 'nic0', mac: '00:15:5d:ab:00:00' };
+  expect(await machine.call('addresses')).toEqual([first, second]);
+  await expect(machine.call('addresses', { adapter: 'nic2' })).rejects.toMatchObject({ code: 'NO_ADAPTER' });
+
+  const given = {
+    addresses: ['10.0.2.50/24', 'fd00::50/64'],
+    gateways: ['10.0.2.2'],
+    dnsServers: ['10.0.2.3'],
+  };
+  await expect(machine.call('set-addresses', given)).rejects.toThrow('say which adapter: nic0, nic1');
+  await machine.call('set-addresses', { adapter: 'nic1', ...given });
+  expect(machine.ipInfo).toEqual([
+    {
+      adapterId: '{00000000-0000-4000-8000-000000000001}',
+      family: 3,
+      dhcp: false,
+      addresses: ['10.0.2.50', 'fd00::50'],
+      subnets: ['255.255.255.0', '64'],
+      gateways: ['10.0.2.2'],
+      dnsServers: ['10.0.2.3'],
+    },
+  ]);
+  for (const bad of [{ addresses: ['10.0.2.50'] }, { gateways: ['a;b'] }, { dnsServers: 'none' }]) {
+    await expect(machine.call('set-addresses', { adapter: 'nic1', ...bad })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    });
   }
 });
 

@@ -8,6 +8,7 @@ import {
   PARTITION_INFO,
   type PartitionEvent,
 } from '@kensho/core';
+import { formatMac } from '@kensho/devices-net';
 import { type Disk, type SnapshotDisk, saveDisk } from '@kensho/devices-storage';
 import {
   INTEGRATION_SERVICES,
@@ -18,6 +19,7 @@ import {
   versionName,
 } from '@kensho/integration-services';
 import type { RunEnd } from '../guest-end.ts';
+import { type ControlledAdapter, getAddresses, setAddresses } from './addresses.ts';
 import { Arguments } from './arguments.ts';
 import { copyIntoGuest } from './copy-files.ts';
 import type { VerbContext, VerbHandler } from './server.ts';
@@ -34,6 +36,7 @@ export interface ControlledMachine {
   readonly name: string;
   readonly partition: HostedPartition;
   readonly disks: readonly ControlledDisk[];
+  readonly adapters: readonly ControlledAdapter[];
   /** Resolves when its run has ended. */
   readonly ended: Promise<RunEnd>;
 }
@@ -65,7 +68,7 @@ export class MachineControl {
 
   readonly handle: VerbHandler = async (verb, given, context) => {
     const args = new Arguments(given);
-    const { partition } = this.#machine;
+    const { partition, adapters } = this.#machine;
     switch (verb) {
       case 'show':
         return this.#show();
@@ -94,7 +97,9 @@ export class MachineControl {
         return items.map(({ key, value }) => ({ key, value: plain(value) }));
       }
       case 'addresses':
-        return await this.#need('kvp').getIpInfo(args.text('adapter'));
+        return await getAddresses(this.#need('kvp'), adapters, args);
+      case 'set-addresses':
+        return await setAddresses(this.#need('kvp'), adapters, args);
       case 'copy':
         return await copyIntoGuest(this.#need('fileCopy'), args, context);
       case 'backup':
@@ -105,7 +110,7 @@ export class MachineControl {
   };
 
   #show(): unknown {
-    const { name, partition, disks } = this.#machine;
+    const { name, partition, disks, adapters } = this.#machine;
     const { services } = partition;
     const info = services.resolve(PARTITION_INFO);
     const components = Object.values(this.#services ?? {})
@@ -126,6 +131,7 @@ export class MachineControl {
       heartbeat: this.#services?.heartbeat?.state ?? 'no-contact',
       services: components,
       disks: disks.map(({ name, disk }) => ({ name, sizeBytes: disk.sizeBytes })),
+      adapters: adapters.map(({ id, mac }) => ({ name: id, mac: formatMac(mac) })),
       crash: this.#crash && {
         message: this.#crash.message?.trim(),
         parameters: this.#crash.parameters.map((parameter) => `0x${parameter.toString(16)}`),

@@ -57,7 +57,7 @@ describe('buildGuest', () => {
       files: { kernel: { sizeBytes: 6 } },
     });
     expect(debian.log().at(-1)).toBe(
-      'install --download-only --yes linux-image-amd64 busybox-static fio hyperv-daemons',
+      'install --download-only --yes linux-image-amd64 busybox-static fio hyperv-daemons bash',
     );
     expect(leftIn(debian.folder)).toEqual(['amd64']);
     expect(findGuest(debian.folder, 'amd64')).toEqual(guest);
@@ -85,15 +85,17 @@ describe('buildGuest', () => {
     expect(second.guest.manifest.files).toEqual(first.guest.manifest.files);
   });
 
-  it('takes the kernel from a suite', async () => {
+  it('takes the kernel from a suite, and what is of its source', async () => {
     debian.scriptApt({ targets: 'Packages\\thttp://a/\\tbookworm-backports\\tmain\\n' });
     const { guest } = await build({
       suite: 'bookworm-backports',
       kernelFlavour: 'cloud-amd64',
-      packages: [],
+      packages: ['fio', 'hyperv-daemons'],
     });
     expect(guest.name).toBe('cloud-amd64-bookworm-backports');
-    expect(debian.log().at(-1)).toContain('linux-image-cloud-amd64/bookworm-backports busybox-static');
+    expect(debian.log().at(-1)).toContain(
+      'linux-image-cloud-amd64/bookworm-backports busybox-static fio hyperv-daemons/bookworm-backports',
+    );
   });
 
   it('puts packages on a disk, and the shell and modules in the initrd, too', async () => {

@@ -4,7 +4,14 @@ import path from 'node:path';
 import { KenshoError } from '@kensho/core';
 import { Apt, type AptRequest, type DebianPackage, sha256Of } from './apt.ts';
 import { runCommand } from './child-process.ts';
-import { BUSYBOX, BUSYBOX_FILE, DEFAULT_MODULES, DEFAULT_PACKAGES, DONE_WITHOUT } from './defaults.ts';
+import {
+  BUSYBOX,
+  BUSYBOX_FILE,
+  DEFAULT_MODULES,
+  DEFAULT_PACKAGES,
+  DONE_WITHOUT,
+  OF_THE_KERNEL,
+} from './defaults.ts';
 import {
   APT_FOLDER,
   type BuiltGuest,
@@ -17,7 +24,7 @@ import {
 import { composeTree, findKernel, type KernelFiles } from './image/compose.ts';
 import { cpio } from './image/cpio.ts';
 import type { FileTree } from './image/file-tree.ts';
-import { HOTPLUG_SCRIPT, INIT_SCRIPT } from './image/init-script.ts';
+import { DHCP_SCRIPT, HOTPLUG_SCRIPT, INIT_SCRIPT, SET_ADDRESSES_SCRIPT } from './image/init-script.ts';
 import { makeRootDisk } from './image/root-disk.ts';
 import { chooseModules, type ModuleChoice } from './modules/module-set.ts';
 
@@ -29,7 +36,10 @@ export interface BuildGuestOptions {
   readonly name?: string;
   /** `linux-image-FLAVOUR` is the kernel's package. @default 'amd64' */
   readonly kernelFlavour?: string;
-  /** The suite that the kernel is taken from, as in `bookworm-backports`. @default whichever has the newest */
+  /**
+   * The suite that the kernel is taken from, and what is made from its source, as in `bookworm-backports`.
+   * @default whichever has the newest
+   */
   readonly suite?: string;
   /** Debian's packages, beside busybox. @default {@link DEFAULT_PACKAGES} */
   readonly packages?: readonly string[];
@@ -112,13 +122,15 @@ function planOf(options: BuildGuestOptions): Plan {
   }
   const name = options.name ?? (suite === undefined ? kernelFlavour : `${kernelFlavour}-${suite}`);
   checkGuestName(name);
-  const kernel = `linux-image-${kernelFlavour}${suite === undefined ? '' : `/${suite}`}`;
+  const fromSuite = (name: string) => (suite === undefined ? name : `${name}/${suite}`);
+  const wanted = packages.map((each) => (OF_THE_KERNEL.includes(each) ? fromSuite(each) : each));
+  const kernel = fromSuite(`linux-image-${kernelFlavour}`);
   return {
     name,
     kernelFlavour,
     suite,
     rootDiskBytes: options.rootDiskBytes,
-    request: { packages: [kernel, BUSYBOX, ...packages], without: DONE_WITHOUT, suite },
+    request: { packages: [kernel, BUSYBOX, ...wanted], without: DONE_WITHOUT, suite },
     modules: {
       wanted: DEFAULT_MODULES,
       required: options.modules ?? [],
@@ -131,8 +143,7 @@ function keyOf(plan: Plan, packages: readonly DebianPackage[]): string {
   const hashes = packages.map(({ sha256 }) => sha256).sort();
   const inputs = JSON.stringify([
     BUILDER,
-    INIT_SCRIPT,
-    HOTPLUG_SCRIPT,
+    [INIT_SCRIPT, HOTPLUG_SCRIPT, DHCP_SCRIPT, SET_ADDRESSES_SCRIPT],
     plan.kernelFlavour,
     plan.suite,
     plan.modules,

@@ -3,8 +3,11 @@ export const BUSYBOX = 'busybox-static';
 /** In that package. */
 export const BUSYBOX_FILE = 'bin/busybox';
 
-/** fio, to measure disks with, and the daemons of the integration services. */
-export const DEFAULT_PACKAGES: readonly string[] = ['fio', 'hyperv-daemons'];
+/** fio, to measure disks with, and the daemons of the integration services, with the shell that their scripts are for. */
+export const DEFAULT_PACKAGES: readonly string[] = ['fio', 'hyperv-daemons', 'bash'];
+
+/** Made from the kernel's source, for its interfaces: taken from the suite that the kernel is from. */
+export const OF_THE_KERNEL: readonly string[] = ['hyperv-daemons'];
 
 /** Drivers of both paths to each device, and file systems. What a kernel has built in, or not at all, is passed over. */
 export const DEFAULT_MODULES: readonly string[] = [

@@ -157,13 +157,16 @@ export function putGotten(body: Uint8Array, item: KvpItem): void {
 
 /** An interface's addresses, as lists. */
 export interface KvpIpInfo {
-  /** The network adapter: the instance GUID of its VMBus device, in braces. */
+  /**
+   * The network adapter: the instance GUID of its VMBus device, in lower case and braces, where its addresses are set;
+   * its MAC address, in capitals, where it is asked for them.
+   */
   readonly adapterId: string;
   /** {@link KvpAddressFamily}, or both as a sum. */
   readonly family: number;
   readonly dhcp: boolean;
   readonly addresses: readonly string[];
-  /** Of IPv4 masks, of IPv6 prefix lengths; one for each address. */
+  /** Of IPv4 masks; of IPv6 prefix lengths, which Linux writes with a slash; one for each address. */
   readonly subnets: readonly string[];
   readonly gateways: readonly string[];
   readonly dnsServers: readonly string[];

@@ -16,7 +16,7 @@ import { ComponentVsc, type IcReply } from './component-vsc.ts';
 /** The network adapters of a guest. */
 export interface GuestAddresses {
   /** Undefined where there is no such adapter. */
-  get(adapterId: string): KvpIpInfo | undefined;
+  get(mac: string): KvpIpInfo | undefined;
   /** False where there is no such adapter. */
   set(info: KvpIpInfo): boolean;
 }

@@ -109,29 +109,29 @@ export class KvpService {
   }
 
   /**
-   * The addresses of a network adapter.
+   * The addresses of a network adapter. Rejects with IcError.
    *
-   * @param adapterId - its instance GUID in braces
+   * @param mac - its MAC address, as in `00:15:5d:01:02:03`: by that Linux's daemon looks for it (`kvp_mac_to_ip`)
    */
-  getIpInfo(adapterId: string): Promise<KvpIpInfo> {
+  getIpInfo(mac: string): Promise<KvpIpInfo> {
     const { component } = this;
     return component.run(function* () {
       component.need(IP_INFO_VERSION, 'asking for addresses');
-      const info: KvpIpInfo = { ...NO_ADDRESSES, adapterId };
+      const info: KvpIpInfo = { ...NO_ADDRESSES, adapterId: mac.toUpperCase() };
       const body = encodeKvpRequest({ operation: 'get-ip', info });
-      const answer = parseIpInfo(yield* askFor(`addresses of ${adapterId}`, body, TIMEOUT_MS));
+      const answer = parseIpInfo(yield* askFor(`asking for addresses of ${mac}`, body, TIMEOUT_MS));
       if (answer === undefined) throw badAnswer();
       return answer;
     });
   }
 
-  /** Gives a network adapter its addresses. Rejects with IcError, and KenshoError TEXT_TOO_LONG or BAD_TEXT. */
+  /** Gives a network adapter its addresses, in place of those it has. Rejects with IcError, and KenshoError TEXT_TOO_LONG or BAD_TEXT. */
   setIpInfo(info: KvpIpInfo): Promise<void> {
     const { component } = this;
     return component.run(function* () {
       component.need(IP_INFO_VERSION, 'setting addresses');
       const body = encodeKvpRequest({ operation: 'set-ip', info });
-      yield* askFor(`addresses of ${info.adapterId}`, body, TIMEOUT_MS);
+      yield* askFor(`setting addresses of ${info.adapterId}`, body, TIMEOUT_MS);
     });
   }
 

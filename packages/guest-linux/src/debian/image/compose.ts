@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { type ChosenModule, moduleIndexes } from '../modules/module-set.ts';
 import { FileTree } from './file-tree.ts';
-import { DHCP_SCRIPT, HOTPLUG_SCRIPT, INIT_SCRIPT } from './init-script.ts';
+import { DHCP_SCRIPT, HOTPLUG_SCRIPT, INIT_SCRIPT, SET_ADDRESSES_SCRIPT } from './init-script.ts';
 
 /** What a guest's file system is made of. */
 export interface Composition {
@@ -33,6 +33,8 @@ export function composeTree({ packages, kernelRelease, modules }: Composition): 
   if (!tree.has('sbin/init')) tree.link('sbin/init', '/init');
   tree.text('usr/lib/kensho/hotplug', HOTPLUG_SCRIPT, 0o755);
   tree.text('etc/udhcpc/default.script', DHCP_SCRIPT, 0o755);
+  const setAddresses = 'usr/libexec/hypervkvpd/hv_set_ifconfig';
+  if (!tree.has(setAddresses)) tree.text(setAddresses, SET_ADDRESSES_SCRIPT, 0o755);
   // What process 1 has for its output before it mounts anything.
   tree.device('dev/console', CONSOLE.mode, CONSOLE.major, CONSOLE.minor);
   const moduleFolder = `usr/lib/modules/${kernelRelease}`;

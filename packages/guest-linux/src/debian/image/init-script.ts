@@ -61,6 +61,12 @@ uevent /usr/lib/kensho/hotplug >/dev/null 2>&1 &
 for daemon in kvp vss fcopy; do
   [ -c /dev/vmbus/hv_$daemon ] && command -v "hv_"$daemon"_daemon" >/dev/null && "hv_"$daemon"_daemon"
 done
+# From Linux 6.10 on file copy is up to a daemon alone, by the driver that hands a device to user space.
+if [ -e /sys/bus/vmbus/devices/eb765408-105f-49b6-b4aa-c123b64d17d4 ] && command -v hv_fcopy_uio_daemon >/dev/null; then
+  modprobe uio_hv_generic
+  echo 34d14be3-dee4-41c8-9ae7-6b174977c192 >/sys/bus/vmbus/drivers/uio_hv_generic/new_id
+  hv_fcopy_uio_daemon
+fi
 
 read -r uptime idle </proc/uptime
 echo "kensho: ready $uptime"
@@ -118,4 +124,42 @@ bound | renew)
   for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
   ;;
 esac
+`;
+
+/**
+ * What `hv_kvp_daemon` runs to give an adapter its addresses, with a file of `KEY=VALUE` lines. Each distribution has to
+ * bring one (`tools/hv/hv_kvp_daemon.c`), and Debian's package does not. Where the file is kept, the package's
+ * `hv_get_dhcp_info` looks for it. The daemon checks all addresses, but not masks: the file is read, never run.
+ */
+export const SET_ADDRESSES_SCRIPT = `#!/usr/bin/busybox sh
+value() {
+  sed -n "s/^$1=//p" "$config" | head -n 1
+}
+config=$1
+mkdir -p /etc/sysconfig/network-scripts
+cp "$config" /etc/sysconfig/network-scripts/
+device=$(value DEVICE)
+lease=/run/udhcpc.$device.pid
+[ -e "$lease" ] && kill "$(cat "$lease")"
+ip addr flush dev "$device"
+ip link set "$device" up
+if [ "$(value BOOTPROTO)" = dhcp ]; then
+  udhcpc -i "$device" -n -t 5 -p "$lease" >/dev/null 2>&1 || exit 1
+fi
+n=0
+while address=$(value IPADDR$n) && [ -n "$address" ]; do
+  ip addr add "$address/$(value NETMASK$n)" dev "$device" || exit 1
+  n=$((n + 1))
+done
+n=
+while address=$(value "IPV6ADDR$n") && [ -n "$address" ]; do
+  ip addr add "$address/$(value "IPV6NETMASK$n" | tr -d /)" dev "$device" || exit 1
+  n=_$((\${n#_} + 1))
+done
+for gateway in $(value GATEWAY) $(value IPV6_DEFAULTGW); do
+  ip route replace default via "$gateway" dev "$device" || exit 1
+done
+servers=$(sed -n 's/^DNS[0-9]*=/nameserver /p' "$config")
+[ -n "$servers" ] && echo "$servers" >/etc/resolv.conf
+exit 0
 `;
