@@ -35,6 +35,7 @@ export {
   type GuestFileTarget,
 } from './vsc/file-copy-vsc.ts';
 export { heartbeatVsc } from './vsc/heartbeat-vsc.ts';
+export { type IntegrationVscsOptions, integrationVscs } from './vsc/integration-vscs.ts';
 export { type GuestAddresses, GuestKvpPools, type KvpVscOptions, kvpVsc } from './vsc/kvp-vsc.ts';
 export { type GuestShutdownRequest, type ShutdownVscOptions, shutdownVsc } from './vsc/shutdown-vsc.ts';
 export { GuestWallClock, type TimeSyncVscOptions, timeSyncVsc } from './vsc/time-sync-vsc.ts';

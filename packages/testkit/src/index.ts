@@ -3,6 +3,7 @@ export { type ComponentSubject, componentConformance } from './conformance/compo
 export { type DiskSubject, diskConformance } from './conformance/disk.ts';
 export { type EmulatedDeviceSubject, emulatedDeviceConformance } from './conformance/emulated-device.ts';
 export { receive } from './conformance/guest-case.ts';
+export { type GuestComponentSubject, guestComponentConformance } from './conformance/guest-component.ts';
 export {
   type NetworkPortServices,
   type NetworkPortSubject,

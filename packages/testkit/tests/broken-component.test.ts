@@ -1,8 +1,8 @@
 import { DEVICES, type Device, DMA, definePlugin } from '@kensho/core';
 import { Component } from '@kensho/integration-services';
-import { type HostChannel, VMBUS, vmbusPlugin } from '@kensho/vmbus';
+import { type HostChannel, VMBUS, type VscDriver, vmbusPlugin } from '@kensho/vmbus';
 import { expect, it } from 'vitest';
-import { componentConformance, runConformance } from '../src/index.ts';
+import { componentConformance, guestComponentConformance, runConformance } from '../src/index.ts';
 
 const { interfaceId, instanceId, messageType } = Component.HEARTBEAT;
 
@@ -82,5 +82,42 @@ it('the suite finds the faults of a component, and no others', async () => {
     'leaves answers alone that are of another transaction, or come twice',
     'asks again only when a late answer has come, and tells who waited that it is late',
     'fails what is under way when the channel is closed, and begins anew when it is opened',
+  ]);
+});
+
+/** Says yes to everything, and notices nothing. */
+const yesMan: VscDriver = {
+  id: 'yes-man',
+  interfaceIds: [interfaceId],
+  *attach(device) {
+    const channel = yield* device.open({ ringSizeBytes: 16384 });
+    for (;;) {
+      for (let packet = channel.read(); packet !== undefined; packet = channel.read()) {
+        const answer = packet.payload.slice();
+        answer[25] = 5;
+        channel.trySend(answer, 0, false);
+        channel.flush();
+      }
+      yield* channel.readable.wait();
+    }
+  },
+};
+
+it('the suite finds the faults of a component’s end in the guest, and no others', async () => {
+  const suite = guestComponentConformance({
+    name: 'yes-man',
+    vsc: () => yesMan,
+    interfaceId,
+    messageType,
+    frameworks: ['3.0'],
+    versions: ['3.0'],
+    request: () => new Uint8Array(40),
+  });
+  const failures = await runConformance(suite);
+  expect([...failures.keys()]).toEqual([
+    'works with framework 3.0 and version 3.0',
+    'agrees to nothing that it does not know',
+    'refuses what is another component’s',
+    'lets go of a device that is taken away, 500 times',
   ]);
 });

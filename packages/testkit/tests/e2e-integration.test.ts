@@ -5,6 +5,7 @@ import {
   type HeartbeatState,
   heartbeatVsc,
   IcStatus,
+  integrationVscs,
   KvpAddressFamily,
   KvpPool,
 } from '@kensho/integration-services';
@@ -20,6 +21,21 @@ async function pass(partition: HostedPartition, ns: number): Promise<void> {
   const timers = partition.services.resolve(TIMERS);
   await new Promise<void>((resolve) => timers.at(timers.clock.nowNs() + ns, () => resolve()));
 }
+
+it('services of which the guest can do nothing stay closed', async () => {
+  await withServices({
+    vscs: integrationVscs(),
+    ready: ['heartbeat', 'timeSync', 'kvp'],
+    async host(services, partition) {
+      await pass(partition, SECOND_NS);
+      const states = Object.values(services).map((one) => one?.component.state);
+      expect(states.filter((state) => state === 'ready')).toHaveLength(3);
+      await expect(service(partition, 'shutdown').request({ action: 'power-off' })).rejects.toMatchObject({
+        name: 'IcError',
+      });
+    },
+  });
+});
 
 describe('heartbeat', () => {
   it('is OK while the guest answers, lost when it does not, and OK again when it goes on', async () => {

@@ -4,11 +4,13 @@ import { describe, it } from 'vitest';
 import {
   type ComponentSubject,
   componentConformance,
+  type GuestComponentSubject,
+  guestComponentConformance,
   receive,
   registerConformance,
   vspConformance,
 } from '../src/index.ts';
-import { integrationPlugins as plugins, service } from './test-utils/integration.ts';
+import { InstalledServices, integrationPlugins as plugins, service } from './test-utils/integration.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -80,6 +82,61 @@ for (const [name, definition] of Object.entries(Component) as [
       frameworks: names(definition.frameworks),
       versions: names(definition.versions),
       ...use,
+    }),
+  );
+}
+
+/** How the host asks a guest for something that it can do, and what it answers. */
+const REQUESTS: Readonly<Record<keyof typeof Component, Pick<GuestComponentSubject, 'request' | 'check'>>> = {
+  HEARTBEAT: {
+    request: () => Uint8Array.from({ length: 40 }, (_, i) => (i < 8 ? 0xff : 0)),
+    check(answer) {
+      if (answer.subarray(0, 8).some((byte) => byte !== 0)) throw new Error('no beat');
+    },
+  },
+  SHUTDOWN: { request: () => new Uint8Array(2060) },
+  TIME_SYNC: { request: () => new Uint8Array(25) },
+  KVP: {
+    // Enumerates the guest's pool: its first item.
+    request: () => Uint8Array.from({ length: 2580 }, (_, i) => [3, KvpPool.GUEST][i] ?? 0),
+    check(answer) {
+      if (Buffer.from(answer.subarray(20, 30)).toString('utf16le') !== 'there')
+        throw new Error('another key');
+    },
+  },
+  VSS: { request: () => Uint8Array.from([2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]) },
+  FILE_COPY: {
+    request() {
+      const start = new Uint8Array(1088);
+      start.set(Buffer.from('file', 'utf16le'), 36);
+      start.set(Buffer.from('/tmp/', 'utf16le'), 556);
+      start[1076] = 1;
+      return start;
+    },
+  },
+};
+
+for (const [name, definition] of Object.entries(Component) as [
+  keyof typeof Component,
+  ComponentDefinition,
+][]) {
+  const { id, interfaceId, messageType } = definition;
+  registerConformance(
+    { describe, it },
+    guestComponentConformance({
+      name: id,
+      vsc() {
+        const guest = new InstalledServices();
+        guest.pools.set(KvpPool.GUEST, 'there', { type: 'string', value: 'here' });
+        const vsc = guest.vscs().find((one) => one.interfaceIds.includes(interfaceId));
+        if (vsc === undefined) throw new Error(`nothing serves ${id}`);
+        return vsc;
+      },
+      interfaceId,
+      messageType,
+      frameworks: names(definition.frameworks),
+      versions: names(definition.versions),
+      ...REQUESTS[name],
     }),
   );
 }

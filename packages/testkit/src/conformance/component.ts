@@ -11,6 +11,7 @@ import { type GuestChannel, type GuestVmbusDevice, PacketType, type VscDriver } 
 import { Random } from '../random.ts';
 import { type ConformanceCase, type ConformanceSuite, demand } from './case.ts';
 import { guestCase, receive, until } from './guest-case.ts';
+import { HEADER_BYTES, Message, NEGOTIATE, REQUEST, TRANSACTION } from './ic-message.ts';
 
 /** The root's end of an integration component as the suite examines it: from the guest's end of its channel. */
 export interface ComponentSubject {
@@ -33,86 +34,6 @@ export interface ComponentSubject {
 
 const RING_SIZE_BYTES = 64 * 1024;
 const USE = 'use the component';
-
-const NEGOTIATE = 0;
-const TRANSACTION = 1;
-const REQUEST = 2;
-const RESPONSE = 4;
-const HEADER_BYTES = 28;
-
-/** A message as the guest finds it; worded here anew, and not with the codecs of those who are examined. */
-class Message {
-  readonly bytes: Uint8Array;
-  readonly #view: DataView;
-
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    const wellFormed =
-      bytes.length >= HEADER_BYTES &&
-      this.u32(0) === 1 &&
-      this.u32(4) <= bytes.length - 8 &&
-      this.u32(4) >= 20;
-    demand(wellFormed, `a packet of ${bytes.length} bytes that is no message`);
-    const body = this.u32(4) - 20;
-    demand(this.u16(18) === body, `a body of ${body} bytes whose header says ${this.u16(18)}`);
-  }
-
-  u16(offset: number): number {
-    return this.#view.getUint16(offset, true);
-  }
-
-  u32(offset: number): number {
-    return this.#view.getUint32(offset, true);
-  }
-
-  get type(): number {
-    return this.u16(12);
-  }
-
-  get id(): number {
-    return this.bytes[24];
-  }
-
-  get version(): string {
-    return `${this.u16(14)}.${this.u16(16)}`;
-  }
-
-  get body(): Uint8Array {
-    return this.bytes.subarray(HEADER_BYTES);
-  }
-
-  /** The answer: this message with other flags and status. */
-  answered(status = 0): Uint8Array {
-    const answer = this.bytes.slice();
-    answer[25] = TRANSACTION | RESPONSE;
-    new DataView(answer.buffer).setUint32(20, status, true);
-    return answer;
-  }
-
-  /** What a negotiation offers. */
-  offered(): { frameworks: string[]; versions: string[] } {
-    const frameworkCount = this.u16(28);
-    const count = frameworkCount + this.u16(30);
-    const all = Array.from({ length: count }, (_, i) => `${this.u16(36 + 4 * i)}.${this.u16(38 + 4 * i)}`);
-    return { frameworks: all.slice(0, frameworkCount), versions: all.slice(frameworkCount) };
-  }
-
-  /** The answer to a negotiation: one version of each, or none. */
-  chosen(framework: string | undefined, version: string | undefined): Uint8Array {
-    const answer = this.answered();
-    const view = new DataView(answer.buffer);
-    // As Linux: the size of the answer, but the offer's own bytes behind it.
-    view.setUint16(18, 16, true);
-    for (const [i, one] of [framework, version].entries()) {
-      view.setUint16(28 + 2 * i, one === undefined ? 0 : 1, true);
-      const [major, minor] = (one ?? '0.0').split('.').map(Number);
-      view.setUint16(36 + 4 * i, major, true);
-      view.setUint16(38 + 4 * i, minor, true);
-    }
-    return answer;
-  }
-}
 
 /** What a case has: the guest's end, and the outcomes of what the host did. */
 interface Scene {
@@ -167,7 +88,9 @@ export function componentConformance(subject: ComponentSubject): ConformanceSuit
     const packet = yield* receive(channel);
     demand(packet.type === PacketType.IN_BAND, `a packet of type ${packet.type}`);
     demand(!packet.completionRequested, 'a message that asks for a completion');
-    return new Message(packet.payload.slice());
+    const message = new Message(packet.payload.slice());
+    demand(message.bodyIsWhole, `a message of ${packet.payload.length} bytes whose header says another size`);
+    return message;
   };
   const rightAnswer = ({ bytes }: Message) => {
     const copy = new Message(bytes.slice());
@@ -240,7 +163,7 @@ export function componentConformance(subject: ComponentSubject): ConformanceSuit
           const channel = yield* open(device);
           const offer = yield* next(channel);
           demand(offer.type === NEGOTIATE, `the first message is of type ${offer.type}`);
-          demand(offer.bytes[25] === (TRANSACTION | REQUEST), `an offer with flags ${offer.bytes[25]}`);
+          demand(offer.flags === (TRANSACTION | REQUEST), `an offer with flags ${offer.flags}`);
           const offered = offer.offered();
           demand(
             String(offered.frameworks) === String(frameworks) &&
@@ -257,12 +180,9 @@ export function componentConformance(subject: ComponentSubject): ConformanceSuit
             yield* negotiate(scene, channel, framework, version);
             const request = yield* firstRequest(scene, channel);
             demand(request.type === subject.messageType, `a request of type ${request.type}`);
-            demand(
-              request.bytes[25] === (TRANSACTION | REQUEST),
-              `a request with flags ${request.bytes[25]}`,
-            );
+            demand(request.flags === (TRANSACTION | REQUEST), `a request with flags ${request.flags}`);
             demand(request.version === version, `a request of version ${request.version}`);
-            demand(`${request.u16(8)}.${request.u16(10)}` === framework, 'a request of another framework');
+            demand(request.framework === framework, 'a request of another framework');
             send(channel, rightAnswer(request));
             yield* serve(scene, channel, 1);
             demand(scene.outcomes[0] === undefined, `a use failed: ${scene.outcomes[0]?.message}`);

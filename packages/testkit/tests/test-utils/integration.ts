@@ -1,23 +1,18 @@
 import type { GuestKernel, GuestTask, HostedPartition } from '@kensho/core';
 import type { KitMain } from '@kensho/guest-kit';
 import {
-  fileCopyVsc,
   type GuestFileStart,
   type GuestFileStore,
   GuestKvpPools,
   GuestWallClock,
-  heartbeatVsc,
   IcStatus,
   INTEGRATION_SERVICES,
   type IntegrationDevicesOptions,
   type IntegrationServices,
   integrationDevices,
   integrationServicesPlugin,
+  integrationVscs,
   type KvpIpInfo,
-  kvpVsc,
-  shutdownVsc,
-  timeSyncVsc,
-  vssVsc,
 } from '@kensho/integration-services';
 import { type VscDriver, vmbusPlugin } from '@kensho/vmbus';
 import { type GuestRun, guestFailure, runGuest } from '../../src/index.ts';
@@ -102,17 +97,16 @@ export class InstalledServices {
 
   vscs(): VscDriver[] {
     const { log } = this;
-    return [
-      heartbeatVsc(),
-      shutdownVsc({
+    return integrationVscs({
+      shutdown: {
         agrees: (request) => {
           log.push(`${request.action}${request.force ? ' by force' : ''}: ${request.message}`);
           return this.agrees;
         },
         end: (request) => (this.ended = request.action),
-      }),
-      timeSyncVsc({ clock: this.clock, onSample: (behindMs) => this.samples.push(behindMs) }),
-      kvpVsc({
+      },
+      timeSync: { clock: this.clock, onSample: (behindMs) => this.samples.push(behindMs) },
+      kvp: {
         pools: this.pools,
         addresses: {
           get: (id) => this.addresses.get(id),
@@ -122,13 +116,13 @@ export class InstalledServices {
             return known;
           },
         },
-      }),
-      vssVsc({
+      },
+      vss: {
         freeze: (kernel) => this.#freeze(kernel),
         thaw: () => this.#thaw(),
-      }),
-      fileCopyVsc(this.store),
-    ];
+      },
+      fileCopy: this.store,
+    });
   }
 
   *#freeze(kernel: GuestKernel): GuestTask<boolean> {
