@@ -5,17 +5,13 @@ import { createHost, type HostedPartition } from '@kensho/core';
 import { createRamDisk, type Disk, openDisk, SnapshotDisk } from '@kensho/devices-storage';
 import { guestKitPlugin } from '@kensho/guest-kit';
 import {
-  fileCopyVsc,
   GuestKvpPools,
-  heartbeatVsc,
   IcStatus,
   INTEGRATION_SERVICES,
   integrationDevices,
   integrationServicesPlugin,
+  integrationVscs,
   type KvpIpInfo,
-  kvpVsc,
-  shutdownVsc,
-  vssVsc,
 } from '@kensho/integration-services';
 import { vmbusPlugin } from '@kensho/vmbus';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -94,7 +90,7 @@ class Machine {
     });
     const services = Object.values(partition.services.resolve(INTEGRATION_SERVICES));
     const wanted = () => services.filter((one) => one?.component.state === 'ready').length;
-    while (wanted() < 5) await new Promise(setImmediate);
+    while (wanted() < 6) await new Promise(setImmediate);
   }
 
   call(verb: string, args: Record<string, unknown> = {}): Promise<unknown> {
@@ -114,25 +110,24 @@ class Machine {
 
   #vscs() {
     const { files, log } = this;
-    return [
-      heartbeatVsc(),
-      kvpVsc({
+    return integrationVscs({
+      kvp: {
         pools: this.pools,
         addresses: {
           // By the MAC address, and only in capitals, as Linux does.
           get: (mac) => (mac.startsWith('00:15:5D:AB:00:0') ? { adapterId: mac, ...IP_INFO } : undefined),
           set: (info) => this.ipInfo.push(info) > 0,
         },
-      }),
-      shutdownVsc({ end: () => (this.#stopped = true) }),
-      vssVsc({
+      },
+      shutdown: { end: () => (this.#stopped = true) },
+      vss: {
         freeze: () => this.#freeze(),
         *thaw() {
           log.push('thaw');
           return true;
         },
-      }),
-      fileCopyVsc({
+      },
+      fileCopy: {
         *open({ folder, name, overwrite }) {
           const file = folder + name;
           if (files.has(file) && !overwrite) return IcStatus.ERROR_ALREADY_EXISTS;
@@ -148,8 +143,8 @@ class Machine {
             cancel: () => void files.delete(file),
           };
         },
-      }),
-    ];
+      },
+    });
   }
 
   *#freeze(): Generator<undefined, boolean, void> {
