@@ -1,4 +1,4 @@
-import type { Counter, DmaDomain, LogFields, WorkQueue } from '@kensho/core';
+import type { Counter, DmaDomain, LogFields, TimerQueue, WorkQueue } from '@kensho/core';
 import type { NetworkPort } from '../backend/port.ts';
 
 /**
@@ -36,6 +36,7 @@ export interface NetworkCounters {
 export interface NetworkHost {
   readonly id: string;
   readonly work: WorkQueue;
+  readonly timers: TimerQueue;
   readonly dma: DmaDomain;
   readonly counters: NetworkCounters;
   /** The network's end of the cable. */

@@ -10,6 +10,8 @@ import {
   PageArena,
   type Resolver,
   silentLogger,
+  TIMERS,
+  TimerQueue,
   type Token,
   WORK,
   WorkQueue,
@@ -34,6 +36,7 @@ function partition(name = 'web') {
   const services = new Map<Token<unknown>, unknown>([
     [VMBUS, bus],
     [WORK, new WorkQueue({ nowNs: () => 0, virtual: false })],
+    [TIMERS, new TimerQueue({ nowNs: () => 0, virtual: false })],
     [COUNTERS, counters],
     [GUEST_FAULTS, faults],
     [PARTITION_INFO, { name }],

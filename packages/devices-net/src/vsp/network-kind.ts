@@ -8,6 +8,7 @@ import {
   KenshoError,
   PARTITION_INFO,
   stableGuid,
+  TIMERS,
   WORK,
 } from '@kensho/core';
 import { VMBUS } from '@kensho/vmbus';
@@ -49,6 +50,7 @@ export const networkKind: DeviceKind = {
       const services = {
         bus: partition.resolve(VMBUS),
         work: partition.resolve(WORK),
+        timers: partition.resolve(TIMERS),
         counters: partition.resolve(COUNTERS),
         faults: partition.resolve(GUEST_FAULTS),
       };

@@ -27,12 +27,19 @@ import type { ReceiveScaling } from './receive-scaling.ts';
 import { Receiver, type ReceiveSettings } from './receiver.ts';
 import { MAX_CONTROL_BYTES, RndisDevice, type RndisSession } from './rndis-device.ts';
 import { SEND_SECTION_BYTES, SendBuffer } from './send-buffer.ts';
+import { SendCompletions } from './send-completions.ts';
 import { Transmitter } from './transmitter.ts';
 
 /** Largest receive buffer: what Linux takes for a limit (NETVSC_RECEIVE_BUFFER_SIZE), and a little more. */
 const MAX_RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024;
 const MAX_SEND_BUFFER_BYTES = 16 * 1024 * 1024;
 const GENERATION_MASK = 0xf_ffff;
+/**
+ * Longest message whose completion may wait. Until it is completed Linux' TCP holds it against the connection's small
+ * queue, which has room for two buffers of the size of the next one (tcp_small_queue_check): one of a length below
+ * their overhead leaves that room whatever comes next.
+ */
+const MAX_WAITING_BYTES = 1024;
 
 /** Bytes that a message has to have, by type. */
 const LEAST_MESSAGE_BYTES: ReadonlyMap<number, number> = new Map([
@@ -65,7 +72,8 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
   readonly #host: NetworkHost;
   readonly #options: SessionOptions;
   readonly #primary: HostChannel;
-  readonly #channels = new Set<HostChannel>();
+  /** The open ones. */
+  readonly #channels = new Map<HostChannel, SendCompletions>();
   readonly #receiver: Receiver;
   readonly #transmitter: Transmitter;
   readonly #device: RndisDevice;
@@ -133,8 +141,10 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
 
   /** Ends a channel; with the primary one the session is over. */
   close(channel: HostChannel): void {
+    this.#channels.get(channel)?.flush();
     this.#channels.delete(channel);
     if (channel === this.#primary) {
+      for (const completions of this.#channels.values()) completions.flush();
       this.#channels.clear();
       this.#receiver.setBuffer(undefined);
     } else {
@@ -160,13 +170,14 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
   /** Takes packets until there are none. */
   pump(channel: HostChannel): void {
     let completed = false;
-    while (this.#channels.has(channel)) {
-      const packet = channel.read();
-      if (packet === undefined) break;
+    for (;;) {
+      const completions = this.#channels.get(channel);
+      const packet = completions && channel.read();
+      if (completions === undefined || packet === undefined) break;
       if (packet.type === PacketType.COMPLETION) {
         completed = this.#complete(channel, packet) || completed;
       } else {
-        this.#receive(channel, packet);
+        this.#receive(channel, completions, packet);
       }
     }
     if (!completed) return;
@@ -175,8 +186,9 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
   }
 
   #add(channel: HostChannel): void {
-    this.#channels.add(channel);
-    this.#receiver.openChannel(channel);
+    const completions = new SendCompletions(channel, this.#host.timers);
+    this.#channels.set(channel, completions);
+    this.#receiver.openChannel(channel, completions);
   }
 
   #announceLink(): void {
@@ -193,7 +205,7 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
     return false;
   }
 
-  #receive(channel: HostChannel, packet: IncomingPacket): void {
+  #receive(channel: HostChannel, completions: SendCompletions, packet: IncomingPacket): void {
     const { payload } = packet;
     const message = this.#message;
     const sizeBytes = Math.min(payload.length, NVSP_MESSAGE_BYTES);
@@ -206,18 +218,35 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
     if (malformed) this.#host.fault('malformed', { type, packet: packet.type, sizeBytes });
     if (type === NvspMessage.SEND_RNDIS_PKT) {
       const status = malformed ? NvspStatus.FAIL : this.#takeRndis(packet);
+      if (status === NvspStatus.SUCCESS && this.#mayWait(packet)) {
+        completions.completeLater(packet);
+        return;
+      }
       this.#rndisAnswerView.status = status;
-      answer(channel, packet, this.#rndisAnswer);
+      completions.complete(packet, this.#rndisAnswer);
       // A reply comes after the completion of what it answers.
       this.#receiver.sendControl();
       return;
     }
     if (channel === this.#primary) {
-      answer(channel, packet, this.#control(type, malformed));
+      completions.complete(packet, this.#control(type, malformed));
       return;
     }
     this.#outOfOrder(type);
-    answer(channel, packet, NO_PAYLOAD);
+    completions.complete(packet, NO_PAYLOAD);
+  }
+
+  /**
+   * Whether the guest can do without the completion of the RNDIS message at hand for a while. It gets back the memory
+   * of its own that a packet names only with that; of sections it has many.
+   */
+  #mayWait(packet: IncomingPacket): boolean {
+    const { channelType, sendBufferSectionSize } = this.#rndisPacket;
+    return (
+      channelType === RndisChannel.DATA &&
+      packet.rangeCount === 0 &&
+      sendBufferSectionSize <= MAX_WAITING_BYTES
+    );
   }
 
   /** An NVSP message of the primary channel that is not RNDIS's; its answer. */
@@ -415,8 +444,4 @@ export class NetworkSession implements RndisSession, ReceiveSettings {
   #outOfOrder(type: number): void {
     this.#host.fault('out-of-order', { type });
   }
-}
-
-function answer(channel: HostChannel, packet: IncomingPacket, payload: Uint8Array): void {
-  if (packet.completionRequested) channel.complete(packet.transactionIdLo, packet.transactionIdHi, payload);
 }

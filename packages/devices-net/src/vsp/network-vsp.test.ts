@@ -11,6 +11,7 @@ import {
 } from '../frame/test-utils/packets.ts';
 import {
   BUFFER_FIRST_PAGE,
+  COMPLETION_WAIT_MS,
   GUEST_PAGES,
   NetworkRig,
   nvsp,
@@ -754,6 +755,90 @@ describe('several channels', () => {
     rig.vsp.close(channels[1]);
     rig.settle();
     expect(rig.take(channels[0], false).length).toBeGreaterThan(0);
+  });
+});
+
+describe('the completion of a small message in the send buffer', () => {
+  const small = rndisPacket(packet());
+
+  /** A guest that sent one such message, the completion of which waits. */
+  function waiting() {
+    const rig = new NetworkRig({ maxSubChannels: 1 });
+    const channel = rig.openReady();
+    rig.deliver(channel, { ...rig.inSection(small), id: 1 });
+    expect(channel.completions).toEqual([]);
+    return { rig, channel, completed: () => channel.completions.map(({ id }) => id) };
+  }
+
+  it('goes in front of the next frame', () => {
+    const { rig, channel, completed } = waiting();
+    rig.network.deliver({ bytes: toGuest() });
+    rig.settle();
+    expect([completed(), channel.completionsBefore]).toEqual([[1], 1]);
+    expect(channel.completions[0].payload).toEqual(nvsp(108, 1));
+    expect(rig.timers.nextNs()).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('goes in front of a control message', () => {
+    const { rig, channel, completed } = waiting();
+    rig.network.setLink(false);
+    rig.settle();
+    expect([completed(), channel.completionsBefore]).toEqual([[1], 1]);
+  });
+
+  it('goes by itself where nothing else does', () => {
+    const { rig, completed } = waiting();
+    rig.advance(COMPLETION_WAIT_MS - 0.001);
+    expect(completed()).toEqual([]);
+    rig.advance(0.001);
+    expect(completed()).toEqual([1]);
+    rig.network.deliver({ bytes: toGuest() });
+    rig.settle();
+    expect(completed()).toEqual([1]);
+  });
+
+  const long = rndisPacket(packet({ payload: new Uint8Array(1000) }));
+  const byPages = {
+    payload: nvsp(107, 0, 0xffff_ffff, 0),
+    ranges: [{ pages: [BUFFER_FIRST_PAGE], offset: 0, sizeBytes: small.length }],
+  };
+  it.each([
+    ['one like it', (rig: NetworkRig) => rig.inSection(small, 4)],
+    ['a longer one', (rig: NetworkRig) => rig.inSection(long, 4)],
+    ['a packet by pages', () => byPages],
+    ['a packet by both', (rig: NetworkRig) => ({ ...rig.inSection(small, 4), ranges: byPages.ranges })],
+    ['a packet that makes no sense', () => ({ payload: nvsp(107, 0, 999, 8) })],
+    ['a control message', () => ({ payload: nvsp(107, 1, 4, 24) })],
+    ['a message of NVSP', () => ({ payload: nvsp(133, 1, 1) })],
+  ] as const)('waits no longer than until %s is completed, which is at once', (_, next) => {
+    const { rig, channel, completed } = waiting();
+    rig.memory(BUFFER_FIRST_PAGE).set(small);
+    rig.deliver(channel, { ...next(rig), id: 2 });
+    expect(completed()).toEqual([1, 2]);
+    expect(rig.timers.nextNs()).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('waits by its own channel', () => {
+    const { rig, channel, completed } = waiting();
+    rig.exchange(channel, { payload: nvsp(133, 1, 1) });
+    channel.completions.length = 0;
+    const second = rig.newChannel(1);
+    rig.vsp.open(second);
+    rig.deliver(channel, { ...rig.inSection(small), id: 3 });
+    rig.deliver(second, { ...rig.inSection(small, 4), id: 4 });
+    rig.network.deliver({ bytes: toGuest() });
+    rig.settle();
+    expect([completed(), second.completions.length]).toEqual([[3], 0]);
+    rig.vsp.close(second);
+    expect(second.completions.map(({ id }) => id)).toEqual([4]);
+    expect(rig.timers.nextNs()).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('is not lost where the channel is closed', () => {
+    const { rig, channel, completed } = waiting();
+    rig.vsp.close(channel);
+    expect(completed()).toEqual([1]);
+    expect(rig.timers.nextNs()).toBe(Number.POSITIVE_INFINITY);
   });
 });
 

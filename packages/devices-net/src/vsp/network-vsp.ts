@@ -1,4 +1,4 @@
-import type { DmaDomain, WorkQueue } from '@kensho/core';
+import type { DmaDomain, TimerQueue, WorkQueue } from '@kensho/core';
 import {
   type Counters,
   type Device,
@@ -19,6 +19,7 @@ import { NetworkSession } from './network-session.ts';
 export interface NetworkVspServices {
   readonly bus: Vmbus;
   readonly work: WorkQueue;
+  readonly timers: TimerQueue;
   /** The adapter's own domain. */
   readonly dma: DmaDomain;
   readonly counters: Counters;
@@ -66,6 +67,7 @@ export class NetworkVsp implements ChannelEndpoint, NetworkAdapter, NetworkHost,
   /** Of its channel. */
   readonly instanceId: Guid;
   readonly work: WorkQueue;
+  readonly timers: TimerQueue;
   readonly dma: DmaDomain;
   readonly counters: NetworkCounters;
   readonly permanentMac: Uint8Array;
@@ -106,6 +108,7 @@ export class NetworkVsp implements ChannelEndpoint, NetworkAdapter, NetworkHost,
       throw new KenshoError('INVALID_OPTIONS', `${this.id}: maxSubChannels is at most ${MAX_SUB_CHANNELS}`);
     }
     this.work = services.work;
+    this.timers = services.timers;
     this.dma = services.dma;
     this.#bus = services.bus;
     this.#faults = services.faults;

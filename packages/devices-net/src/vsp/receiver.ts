@@ -19,6 +19,7 @@ import { GuestBytes } from './guest-bytes.ts';
 import type { NetworkHost } from './network-host.ts';
 import { NO_SECTION, type ReceiveBuffer } from './receive-buffer.ts';
 import type { ReceiveScaling } from './receive-scaling.ts';
+import type { SendCompletions } from './send-completions.ts';
 
 /** What the guest wants of the frames that it gets. */
 export interface ReceiveSettings {
@@ -86,8 +87,14 @@ export class Receiver {
     this.resume();
   }
 
-  openChannel(channel: HostChannel): void {
-    this.#queues[channel.subChannelIndex] = new ReceiveQueue(this.#host, channel, () => this.#buffer);
+  /** @param completions - those that wait for something to go to the guest by the channel */
+  openChannel(channel: HostChannel, completions: SendCompletions): void {
+    this.#queues[channel.subChannelIndex] = new ReceiveQueue(
+      this.#host,
+      channel,
+      completions,
+      () => this.#buffer,
+    );
   }
 
   closeChannel(index: number): void {
@@ -342,6 +349,7 @@ interface MutableRange {
 class ReceiveQueue {
   readonly #host: NetworkHost;
   readonly #channel: HostChannel;
+  readonly #completions: SendCompletions;
   readonly #currentBuffer: () => ReceiveBuffer | undefined;
   readonly #ranges: MutableRange[] = [];
   /** Ranges that are not in use. */
@@ -349,9 +357,15 @@ class ReceiveQueue {
   #chain = NO_SECTION;
   #scheduled = false;
 
-  constructor(host: NetworkHost, channel: HostChannel, currentBuffer: () => ReceiveBuffer | undefined) {
+  constructor(
+    host: NetworkHost,
+    channel: HostChannel,
+    completions: SendCompletions,
+    currentBuffer: () => ReceiveBuffer | undefined,
+  ) {
     this.#host = host;
     this.#channel = channel;
+    this.#completions = completions;
     this.#currentBuffer = currentBuffer;
   }
 
@@ -397,6 +411,7 @@ class ReceiveQueue {
     memory.clear();
     const ranges: TransferRange[] = [{ offset: buffer.offsetOf(section), sizeBytes: message.length }];
     const transactionId = buffer.lend(section, this.#channel.subChannelIndex);
+    this.#completions.flush();
     this.#channel.sendTransferPages(buffer.id, ranges, CONTROL_MESSAGE, transactionId);
   }
 
@@ -409,6 +424,7 @@ class ReceiveQueue {
     const buffer = this.#currentBuffer();
     if (this.#chain === NO_SECTION || buffer === undefined) return;
     const transactionId = buffer.lend(this.#chain, this.#channel.subChannelIndex);
+    this.#completions.flush();
     this.#channel.sendTransferPages(buffer.id, this.#ranges, DATA_MESSAGE, transactionId);
     this.#host.counters.batchesIn.value++;
     this.#clear();

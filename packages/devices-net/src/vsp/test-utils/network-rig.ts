@@ -7,6 +7,8 @@ import {
   PAGE_SIZE,
   PageArena,
   silentLogger,
+  TimerQueue,
+  VirtualClock,
   WorkQueue,
 } from '@kensho/core';
 import {
@@ -32,6 +34,8 @@ export const RECEIVE_GPADL = 0xe1e11;
 export const SEND_GPADL = 0xe1e12;
 export const SECTION_BYTES = 6144;
 const MESSAGE_BYTES = 40;
+/** How long a completion may wait for something to go with. */
+export const COMPLETION_WAIT_MS = 4;
 
 export interface TestRange {
   readonly pages: readonly number[];
@@ -65,6 +69,8 @@ export class FakeHostChannel implements HostChannel {
   readonly completions: { readonly id: number; readonly payload: Uint8Array }[] = [];
   readonly sent: Uint8Array[] = [];
   readonly transfers: Transfer[] = [];
+  /** Completions that were there before the transfer that was sent last. */
+  completionsBefore = 0;
   readonly #gpadls: ReadonlyMap<number, Gpadl>;
 
   constructor(gpadls: ReadonlyMap<number, Gpadl>, subChannelIndex = 0) {
@@ -109,6 +115,7 @@ export class FakeHostChannel implements HostChannel {
     payload: Uint8Array,
     transactionId: number,
   ): void {
+    this.completionsBefore = this.completions.length;
     this.transfers.push({
       setId,
       ranges: ranges.map((range) => ({ ...range })),
@@ -175,7 +182,9 @@ export interface Received {
 /** A network VSP on fakes, a network, and a guest whose memory is mapped one to one. */
 export class NetworkRig {
   readonly counters = new Counters();
-  readonly work = new WorkQueue({ nowNs: () => 0, virtual: false });
+  readonly clock = new VirtualClock();
+  readonly work = new WorkQueue(this.clock);
+  readonly timers = new TimerQueue(this.clock);
   readonly network = new TestNetwork();
   readonly vsp: NetworkVsp;
   readonly offers: { options: OfferOptions; endpoint: ChannelEndpoint; subChannels: number }[] = [];
@@ -210,7 +219,7 @@ export class NetworkRig {
         connector: this.network,
         ...options,
       },
-      { bus, work: this.work, dma: this.#dma, counters: this.counters, faults },
+      { bus, work: this.work, timers: this.timers, dma: this.#dma, counters: this.counters, faults },
     );
     this.vsp.start();
     this.gpadl(RECEIVE_GPADL, RECEIVE_FIRST_PAGE, 512);
@@ -244,6 +253,13 @@ export class NetworkRig {
     while (this.work.run());
   }
 
+  /** Lets time pass. */
+  advance(ms: number): void {
+    this.clock.advance(ms * 1e6);
+    this.timers.runDue();
+    this.settle();
+  }
+
   /** Gives the VSP packets, and runs what they cause. */
   deliver(channel: FakeHostChannel, ...packets: TestPacket[]): void {
     channel.incoming.push(...packets);
@@ -255,6 +271,7 @@ export class NetworkRig {
   exchange(channel: FakeHostChannel, packet: TestPacket): number[] {
     const id = this.#next++;
     this.deliver(channel, { ...packet, id });
+    this.advance(COMPLETION_WAIT_MS);
     const answers = channel.completions.filter((one) => one.id === id);
     if (answers.length !== 1) throw new Error(`${answers.length} answers`);
     return wordsOf(answers[0].payload);
@@ -317,8 +334,13 @@ export class NetworkRig {
 
   /** Sends RNDIS packets by a section of the send buffer; the NVSP status. */
   sendBySection(channel: FakeHostChannel, message: Uint8Array, section = 3): number {
+    return this.exchange(channel, this.inSection(message, section))[1];
+  }
+
+  /** Puts RNDIS packets into a section of the send buffer; the packet that names it. */
+  inSection(message: Uint8Array, section = 3): TestPacket {
     this.memory(SEND_FIRST_PAGE).set(message, section * SECTION_BYTES);
-    return this.exchange(channel, { payload: nvsp(107, 0, section, message.length) })[1];
+    return { payload: nvsp(107, 0, section, message.length) };
   }
 
   /** Sends by pages, in ranges of `pieceBytes`; a section may hold the first bytes. */

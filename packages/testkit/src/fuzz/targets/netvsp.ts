@@ -26,6 +26,8 @@ const RING_GPADL = 9;
 const RECEIVE_GPADL = 10;
 const SEND_GPADL = 11;
 const ACTIONS = 20;
+/** How long a completion may wait for something to go with. */
+const COMPLETION_WAIT_NS = 4e6;
 
 const MESSAGE_BYTES = 40;
 const SECTION_BYTES = 6144;
@@ -169,7 +171,7 @@ class NetworkCase {
         maxSubChannels: random.below(3),
         allowMacChange: random.oneIn(2),
       },
-      { bus: this.#bus, work, dma: dma.attach(DEVICE, 'passthrough'), counters, faults },
+      { bus: this.#bus, work, timers, dma: dma.attach(DEVICE, 'passthrough'), counters, faults },
     );
     this.#vsp.start();
     this.#guest = new BusGuest(this.#machine);
@@ -189,6 +191,8 @@ class NetworkCase {
       this.#doSomething();
       if (random.oneIn(3)) await this.#collect();
     }
+    await this.#collect();
+    machine.stall(COMPLETION_WAIT_NS);
     await this.#collect();
     expectAlways(this.#asked.size === 0, () => `${this.#asked.size} messages were not answered`);
     expectAlways(
