@@ -13,11 +13,13 @@ import {
   RealClock,
   VirtualClock,
 } from '@kensho/core';
+import { netPlugin } from '@kensho/devices-net';
 import { DISK_FORMATS } from '@kensho/devices-storage';
 import { type BuiltGuest, GUEST_COMMAND_LINE, listGuests, withScript } from '@kensho/guest-linux';
 import { MACHINE_PLUGINS, machineConfig } from '@kensho/machine';
 import { openDisks, parseDisk } from '../../src/disks.ts';
 import { guestsFolder } from '../../src/guests.ts';
+import { nicDevices, parseForward, parseNic } from '../../src/nics.ts';
 
 /** Guests that were built on this machine. */
 export const GUESTS: readonly BuiltGuest[] = listGuests(guestsFolder());
@@ -26,8 +28,13 @@ export const NO_GUEST = "no guest is here: 'kensho guest build' makes one";
 
 /** The one that boots soonest, for what does not depend on the kernel. */
 export function quickest(): BuiltGuest {
-  const size = (guest: BuiltGuest) => guest.manifest.files.initrd.sizeBytes;
-  return GUESTS.reduce((best, guest) => (size(guest) < size(best) ? guest : best));
+  return soonest(GUESTS);
+}
+
+/** The one that boots soonest of those that have a module; undefined where none has. */
+export function quickestWith(module: string): BuiltGuest | undefined {
+  const having = GUESTS.filter((guest) => guest.manifest.modules.includes(module));
+  return having.length === 0 ? undefined : soonest(having);
 }
 
 /** A Linux guest, and what it is to do. */
@@ -39,6 +46,10 @@ export interface LinuxOptions {
   readonly commandLine?: string;
   /** As `--disk` has them. */
   readonly disks?: readonly string[];
+  /** As `--nic` has them. */
+  readonly nics?: readonly string[];
+  /** As `--forward` has them. */
+  readonly forwards?: readonly string[];
   /** @default true */
   readonly integration?: boolean;
   /** @default 1 */
@@ -61,7 +72,7 @@ export interface LinuxReport {
 
 /** A host for {@link LinuxMachine}s. */
 export function linuxHost(plugins: readonly Plugin[] = []): Promise<Host> {
-  return createHost({ plugins: [...MACHINE_PLUGINS, ...plugins] });
+  return createHost({ plugins: [...MACHINE_PLUGINS, netPlugin, ...plugins] });
 }
 
 /** A Linux guest in a partition of a host. */
@@ -92,7 +103,15 @@ export class LinuxMachine {
         integration,
         serial: new Lines((line) => console.push(line)),
         exitPort: undefined,
-        devices: [{ kind: 'uart', id: 'com2', options: { com: 2, backend: script } }, ...media.devices],
+        devices: [
+          { kind: 'uart', id: 'com2', options: { com: 2, backend: script } },
+          ...media.devices,
+          ...nicDevices((options.nics ?? []).map(parseNic), {
+            integration,
+            forwards: (options.forwards ?? []).map(parseForward),
+            epochMs: Date.now(),
+          }),
+        ],
         guest: {
           kernel: guest.kernel,
           initrd: withScript(fs.readFileSync(guest.initrd), Buffer.from(`#!/bin/sh\n${options.script}`)),
@@ -172,6 +191,11 @@ class Lines implements SerialBackend {
 
 /** Where Debian keeps what only root runs as a rule. */
 const SYSTEM_PATH = '/usr/local/sbin:/usr/sbin:/sbin';
+function soonest(guests: readonly BuiltGuest[]): BuiltGuest {
+  const size = (guest: BuiltGuest) => guest.manifest.files.initrd.sizeBytes;
+  return guests.reduce((best, guest) => (size(guest) < size(best) ? guest : best));
+}
+
 /** Why there is no file system to mount where the host cannot make one. */
 export const NO_MKFS = 'mkfs.ext4 is not here: it comes with e2fsprogs';
 
