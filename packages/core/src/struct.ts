@@ -128,7 +128,7 @@ export function struct<const S extends StructTable>(name: string, sizeBytes: num
     Object.defineProperty(View.prototype, field, accessor(offset, type));
   }
   const newView = () => new View() as unknown as StructView<S>;
-  const shared = newView();
+  const types = new Map(entries);
   const dataViewOf = (target: Uint8Array, offset: number) => {
     if (offset < 0 || offset + sizeBytes > target.length) {
       throw new RangeError(`${name} needs ${sizeBytes} bytes at ${offset}, got ${target.length - offset}`);
@@ -140,17 +140,19 @@ export function struct<const S extends StructTable>(name: string, sizeBytes: num
     sizeBytes,
     offsetOf: (field) => (table[field] as readonly [number, unknown])[0],
     view: newView,
+    // By the table: properties that are found by name at run time cost more than everything else here.
     read(source, offset = 0) {
-      shared.bind(dataViewOf(source, offset), 0);
+      const data = dataViewOf(source, offset);
       const result: Record<string, unknown> = {};
-      for (const [field] of entries) result[field] = shared[field as keyof S];
+      for (const [field, [at, type]] of entries) result[field] = type.get(data, at);
       return result as StructFields<S>;
     },
     write(target, fields, offset = 0) {
-      shared.bind(dataViewOf(target, offset), 0);
-      for (const field of Object.keys(fields)) {
-        if (!(field in table)) throw new RangeError(`${name} has no field ${field}`);
-        (shared as Record<string, unknown>)[field] = fields[field];
+      const data = dataViewOf(target, offset);
+      for (const field in fields) {
+        const entry = types.get(field);
+        if (entry === undefined) throw new RangeError(`${name} has no field ${field}`);
+        entry[1].set(data, entry[0], fields[field]);
       }
     },
     encode(fields) {

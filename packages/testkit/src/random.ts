@@ -1,20 +1,17 @@
 /** A small repeatable generator (xorshift32), so that a failure names its seed and comes again. */
 export class Random {
+  /** Signed: unlike larger numbers, it is kept without an allocation for each change. */
   #state: number;
 
   /** @param seed - any integer; neighbouring seeds give unrelated sequences */
   constructor(seed: number) {
-    this.#state = scramble(seed) || 1;
+    this.#state = scramble(seed) | 0 || 1;
   }
 
   /** 32 random bits, unsigned. */
   u32(): number {
-    let x = this.#state;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#state = x >>> 0;
-    return this.#state;
+    this.#state = next(this.#state);
+    return this.#state >>> 0;
   }
 
   /** An integer from 0 to `limit` - 1. */
@@ -33,9 +30,22 @@ export class Random {
 
   bytes(sizeBytes: number): Uint8Array {
     const target = new Uint8Array(sizeBytes);
-    for (let i = 0; i < sizeBytes; i++) target[i] = this.u32();
+    let x = this.#state;
+    for (let i = 0; i < sizeBytes; i++) {
+      x = next(x);
+      target[i] = x;
+    }
+    this.#state = x;
     return target;
   }
+}
+
+function next(state: number): number {
+  let x = state;
+  x ^= x << 13;
+  x ^= x >>> 17;
+  x ^= x << 5;
+  return x;
 }
 
 /**

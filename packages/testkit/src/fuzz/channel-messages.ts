@@ -2,7 +2,7 @@ import { ChannelMessageType, VMBUS_VERSIONS } from '@kensho/vmbus';
 
 /** Channel messages as words of 32 bits, worded here anew: a fuzzer that used the bus's own codecs would share their faults. */
 export function words(...values: readonly number[]): Uint8Array {
-  return new Uint8Array(Uint32Array.from(values).buffer);
+  return new Uint8Array(new Uint32Array(values).buffer);
 }
 
 export const initiateContact = (version: number, vp: number, sint: number) =>
@@ -54,7 +54,10 @@ export function gpadlMessages(relid: number, gpadl: number, pages: readonly numb
 
 /** A word of a message. */
 export function wordOf(message: Uint8Array, index: number): number {
-  return new DataView(message.buffer, message.byteOffset, message.length).getUint32(4 * index, true);
+  const at = 4 * index;
+  if (at + 4 > message.length)
+    throw new RangeError(`a message of ${message.length} bytes has no word ${index}`);
+  return (message[at] | (message[at + 1] << 8) | (message[at + 2] << 16) | (message[at + 3] << 24)) >>> 0;
 }
 
 export const NEWEST_VERSION: number = VMBUS_VERSIONS[0];

@@ -29,8 +29,8 @@ export interface FuzzResult {
   readonly heapBytesEnd: number;
 }
 
-/** How many cases pass between two looks at the clock. */
-const BATCH = 64;
+/** How many cases pass between two looks at the clock; what they leave to the end of a turn stays in memory so long. */
+const BATCH = 16;
 /** Below this many cases memory says nothing: code is still being compiled. */
 const LEAST_CASES_FOR_GROWTH = 10_000;
 const GROWTH_LIMIT_BYTES = 32 * 2 ** 20;

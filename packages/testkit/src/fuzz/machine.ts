@@ -3,6 +3,7 @@ import {
   HvStatus,
   type HypercallFrame,
   Hypervisor,
+  type MaybePromise,
   PAGE_SIZE,
   PageArena,
   type Partition,
@@ -202,11 +203,13 @@ export class FuzzMachine {
   }
 
   /** Runs the host's work until nothing is left, operations of backends included. */
-  async settle(): Promise<void> {
+  settle(rounds = MAX_ROUNDS): MaybePromise<void> {
     const { work } = this.partition;
-    for (let round = 0; round < MAX_ROUNDS; round++) {
+    for (let left = rounds; left > 0; left--) {
       if (work.ready) work.run();
-      else if (work.outstanding > 0) await work.wait(Number.POSITIVE_INFINITY);
+      else if (work.outstanding > 0) {
+        return work.wait(Number.POSITIVE_INFINITY).then(() => this.settle(left - 1));
+      }
       // The guest is the case, which waits: there is nothing that its VPs have to do.
       else if (!work.runWhenIdle()) return;
     }

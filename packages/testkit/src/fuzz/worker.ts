@@ -28,6 +28,8 @@ async function work(): Promise<FuzzAnswer> {
   }
 }
 
+// Where a case fails shows when it is run again: errors are part of many cases, and their stacks cost more than they do.
+if (options.only === undefined) Error.stackTraceLimit = 0;
 // What memory is in use shows only after a collection; a thread cannot be started with the option that allows one.
 setFlagsFromString('--expose-gc');
 globalThis.gc ??= runInNewContext('gc');

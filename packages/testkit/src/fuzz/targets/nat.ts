@@ -230,7 +230,7 @@ class Guest {
       mostly(random, () => 65_535),
     );
     head.set(options, 20);
-    return packet(random, TCP, known?.remote ?? OUTSIDE, [...head, ...payload]);
+    return packet(random, TCP, known?.remote ?? OUTSIDE, head, payload);
   }
 
   #fragment(): Uint8Array {
@@ -241,10 +241,10 @@ class Guest {
     const first = random.below(units);
     const count = 1 + random.below(units - first);
     const last = first + count === units;
-    const bytes = new Uint8Array([
-      ...whole.subarray(0, TRANSPORT),
-      ...whole.subarray(TRANSPORT + first * 8, TRANSPORT + (first + count) * 8),
-    ]);
+    const part = whole.subarray(TRANSPORT + first * 8, TRANSPORT + (first + count) * 8);
+    const bytes = new Uint8Array(TRANSPORT + part.length);
+    bytes.set(whole.subarray(0, TRANSPORT));
+    bytes.set(part, TRANSPORT);
     const view = new DataView(bytes.buffer);
     view.setUint16(IP + 2, bytes.length - IP);
     view.setUint16(
@@ -450,8 +450,14 @@ function checkDestination(address: string, port: number): void {
   expectAlways(first !== 127 || address === '127.0.0.1', () => `a socket towards ${address}`);
 }
 
-function ethernet(etherType: number, rest: readonly number[]): Uint8Array {
-  return Uint8Array.from([...NAT_MAC, ...GUEST_MAC, etherType >>> 8, etherType & 0xff, ...rest]);
+/** A frame of that many bytes behind its header, which is written. */
+function ethernet(etherType: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(ETHERNET + length);
+  bytes.set(NAT_MAC);
+  bytes.set(GUEST_MAC, 6);
+  bytes[12] = etherType >>> 8;
+  bytes[13] = etherType;
+  return bytes;
 }
 
 function quad(address: number): number[] {
@@ -461,21 +467,39 @@ function quad(address: number): number[] {
 function arp(random: Random): Uint8Array {
   const sender = mostly(random, () => GUEST);
   const target = mostly(random, () => GATEWAY, 3);
-  const rest = [...GUEST_MAC, ...quad(sender), 0, 0, 0, 0, 0, 0, ...quad(target)];
-  return ethernet(0x0806, [0, 1, 8, 0, 6, 4, 0, random.below(4), ...rest]);
+  const bytes = ethernet(0x0806, 28);
+  bytes.set([0, 1, 8, 0, 6, 4, 0, random.below(4)], ETHERNET);
+  bytes.set(GUEST_MAC, ETHERNET + 8);
+  bytes.set(quad(sender), ETHERNET + 14);
+  bytes.set(quad(target), ETHERNET + 24);
+  return bytes;
 }
 
-function packet(random: Random, protocol: number, to: number, carried: readonly number[]): Uint8Array {
-  const length = 20 + carried.length;
+/** A packet that carries the parts, one behind another. */
+function packet(
+  random: Random,
+  protocol: number,
+  to: number,
+  ...carried: readonly ArrayLike<number>[]
+): Uint8Array {
+  const length = carried.reduce((total, part) => total + part.length, 20);
   const from = mostly(random, () => GUEST, 30);
-  const head = [0x45, 0, length >>> 8, length & 0xff, 0, random.below(4), 0, 0, 64, protocol, 0, 0];
-  return ethernet(0x0800, [...head, ...quad(from), ...quad(mostly(random, () => to, 20)), ...carried]);
+  const bytes = ethernet(0x0800, length);
+  bytes.set([0x45, 0, length >>> 8, length, 0, random.below(4), 0, 0, 64, protocol, 0, 0], IP);
+  bytes.set(quad(from), IP + 12);
+  bytes.set(quad(mostly(random, () => to, 20)), IP + 16);
+  let at = TRANSPORT;
+  for (const part of carried) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }
 
 function datagram(random: Random, from: number, port: number, data: Uint8Array, to: number): Uint8Array {
   const length = mostly(random, () => 8 + data.length, 20) & 0xffff;
-  const head = [from >>> 8, from, port >>> 8, port, length >>> 8, length, 0, 0].map((byte) => byte & 0xff);
-  return packet(random, UDP, to, [...head, ...data]);
+  const head = [from >>> 8, from, port >>> 8, port, length >>> 8, length, 0, 0];
+  return packet(random, UDP, to, head, data);
 }
 
 function dhcp(random: Random): Uint8Array {
@@ -485,26 +509,18 @@ function dhcp(random: Random): Uint8Array {
   bytes.set([0x63, 0x82, 0x53, 0x63], 236);
   const options = [53, 1, random.below(10), 50, 4, 10, 0, 2, random.below(256)];
   if (random.oneIn(2)) options.push(54, 4, ...quad(GATEWAY));
-  bytes.set([...options, 255].slice(0, bytes.length - 240), 240);
+  options.push(255);
+  bytes.set(options.slice(0, bytes.length - 240), 240);
   return bytes;
 }
 
 function dns(random: Random): Uint8Array {
-  return Uint8Array.from([
-    0,
-    random.below(4),
-    1,
-    0,
-    0,
-    1,
-    0,
-    0,
-    0,
-    0,
-    0,
-    0,
-    ...random.bytes(random.below(30)),
-  ]);
+  const id = random.below(4);
+  const questions = random.bytes(random.below(30));
+  const bytes = new Uint8Array(12 + questions.length);
+  bytes.set([0, id, 1, 0, 0, 1]);
+  bytes.set(questions, 12);
+  return bytes;
 }
 
 function tcpOptions(random: Random): number[] {

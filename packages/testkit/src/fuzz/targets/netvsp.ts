@@ -16,6 +16,7 @@ const SEND_PAGES = 6;
 const BUFFER_PAGES = 8;
 /** Never named in a packet or a GPADL, so that nothing may change it. */
 const BYSTANDER_PAGES = 2;
+const BYSTANDER = new Uint8Array(BYSTANDER_PAGES * PAGE_SIZE).fill(0x3c);
 const FIRST_RING_PAGE = BUS_GUEST_PAGES;
 const FIRST_RECEIVE_PAGE = FIRST_RING_PAGE + RING_PAGES;
 const FIRST_SEND_PAGE = FIRST_RECEIVE_PAGE + RECEIVE_PAGES;
@@ -186,7 +187,7 @@ class NetworkCase {
     await this.#open();
     if (!random.oneIn(8)) await this.#setUp(random.pick(VERSIONS));
     const bystander = machine.ram(FIRST_BYSTANDER_PAGE * PAGE_SIZE);
-    bystander.fill(0x3c);
+    bystander.set(BYSTANDER);
     for (let i = 0; i < ACTIONS; i++) {
       this.#doSomething();
       if (random.oneIn(3)) await this.#collect();
@@ -196,7 +197,7 @@ class NetworkCase {
     await this.#collect();
     expectAlways(this.#asked.size === 0, () => `${this.#asked.size} messages were not answered`);
     expectAlways(
-      bystander.every((byte) => byte === 0x3c),
+      Buffer.compare(bystander, BYSTANDER) === 0,
       'the adapter wrote to memory that it was not given',
     );
     await this.#startAnew();
