@@ -162,7 +162,7 @@ function addTransfers(vm: Command, context: CommandContext): void {
         const outcome = await withProgress(name, 'copy', args, context);
         const { files, bytes } = outcome as { files: number; bytes: number };
         if (json) printJson(context, outcome);
-        else context.print(`${files} ${files === 1 ? 'file' : 'files'}, ${bytes} bytes`);
+        else context.print(`${files} ${files === 1 ? 'file' : 'files'}, ${sizeText(bytes)}`);
       },
     );
   machineCommand(vm, 'backup', 'copy the disks of a guest that goes on')

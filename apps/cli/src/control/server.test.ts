@@ -46,6 +46,7 @@ describe('a machine’s control', () => {
   it('answers, tells how far it is, and says what failed', async () => {
     await listen(async (verb, args, { progress }) => {
       if (verb === 'fail') throw new KenshoError('NO_LUCK', 'not today');
+      if (verb === 'read') fs.statSync('/not/there');
       progress({ what: 'it', done: 1, total: 2 });
       return { verb, args };
     });
@@ -54,6 +55,10 @@ describe('a machine’s control', () => {
     expect(answer).toEqual({ verb: 'go', args: { a: 'ü\n' } });
     expect(seen).toEqual([1]);
     await expect(call('machine', 'fail')).rejects.toMatchObject({ code: 'NO_LUCK', message: 'not today' });
+    await expect(call('machine', 'read')).rejects.toMatchObject({
+      code: 'ENOENT',
+      message: '/not/there: no such file or directory',
+    });
     await expect(call('other', 'go')).rejects.toMatchObject({ code: 'NO_MACHINE' });
   });
 

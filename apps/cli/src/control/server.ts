@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import { KenshoError } from '@kensho/core';
+import { explain } from '../exit.ts';
 import { type ControlProgress, type ControlReply, LineReader, parseRequest } from './protocol.ts';
 import { clearStale, socketPath } from './sockets.ts';
 
@@ -147,10 +148,8 @@ function orAborted<T>(result: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 function errorReply(error: unknown): ControlReply {
-  if (error instanceof KenshoError) return { error: { code: error.code, message: error.message } };
-  const { message } = error instanceof Error ? error : new Error(String(error));
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'FAILED';
-  return { error: { code, message } };
+  return { error: { code, message: explain(error).line } };
 }
 
 function lineOf(reply: ControlReply): string {
