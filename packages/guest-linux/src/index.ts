@@ -7,6 +7,7 @@ export {
   type GuestFile,
   type GuestManifest,
   listGuests,
+  memoryForInitrd,
   removeGuest,
   withScript,
 } from './debian/guest.ts';

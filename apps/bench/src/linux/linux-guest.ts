@@ -9,14 +9,13 @@ import {
   KenshoError,
   VP_REGISTERS,
 } from '@kensho/core';
-import { GUEST_COMMAND_LINE, withScript } from '@kensho/guest-linux';
+import { GUEST_COMMAND_LINE, memoryForInitrd, withScript } from '@kensho/guest-linux';
 import { machineConfig } from '@kensho/machine';
 import type { LinuxGuestFiles } from '../options.ts';
 import { type GuestSection, SectionReader } from './guest-sections.ts';
 import { GuestMap } from './profile.ts';
 import type { WindowRecorder } from './window.ts';
 
-const MEMORY_BYTES = 512 * 1024 * 1024;
 /** A prime, so that no loop of the guest's keeps step with it. */
 const SAMPLE_EVERY_INSTRUCTIONS = 20_011;
 const CONSOLE_TAIL = 2048;
@@ -61,8 +60,9 @@ export class LinuxGuest {
         onSection(section);
       },
     );
+    const initrd = withScript(fs.readFileSync(files.initrd), Buffer.from(script));
     const config = machineConfig({
-      memoryBytes: MEMORY_BYTES,
+      memoryBytes: memoryForInitrd(initrd.length),
       vpCount: 1,
       clock: 'real',
       integration: true,
@@ -76,7 +76,7 @@ export class LinuxGuest {
       ],
       guest: {
         kernel: files.kernel,
-        initrd: withScript(fs.readFileSync(files.initrd), Buffer.from(script)),
+        initrd,
         commandLine: `${GUEST_COMMAND_LINE} quiet ${commandLine}`,
       },
     });

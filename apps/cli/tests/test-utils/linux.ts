@@ -15,7 +15,13 @@ import {
 } from '@kensho/core';
 import { netPlugin } from '@kensho/devices-net';
 import { DISK_FORMATS } from '@kensho/devices-storage';
-import { type BuiltGuest, GUEST_COMMAND_LINE, listGuests, withScript } from '@kensho/guest-linux';
+import {
+  type BuiltGuest,
+  GUEST_COMMAND_LINE,
+  listGuests,
+  memoryForInitrd,
+  withScript,
+} from '@kensho/guest-linux';
 import { MACHINE_PLUGINS, machineConfig } from '@kensho/machine';
 import { openDisks, parseDisk } from '../../src/disks.ts';
 import { guestsFolder } from '../../src/guests.ts';
@@ -95,9 +101,10 @@ export class LinuxMachine {
       output.push(line);
       if (machine !== undefined) options.onLine?.(line, machine.partition);
     });
+    const initrd = withScript(fs.readFileSync(guest.initrd), Buffer.from(`#!/bin/sh\n${options.script}`));
     const partition = await host.createPartition(
       machineConfig({
-        memoryBytes: 512 * 2 ** 20,
+        memoryBytes: memoryForInitrd(initrd.length),
         vpCount: options.vpCount ?? 1,
         clock,
         integration,
@@ -114,7 +121,7 @@ export class LinuxMachine {
         ],
         guest: {
           kernel: guest.kernel,
-          initrd: withScript(fs.readFileSync(guest.initrd), Buffer.from(`#!/bin/sh\n${options.script}`)),
+          initrd,
           commandLine: `${GUEST_COMMAND_LINE} ${options.commandLine ?? ''}`.trim(),
         },
       }),

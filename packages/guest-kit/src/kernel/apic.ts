@@ -1,18 +1,13 @@
-import type { GuestCpu } from '@kensho/core';
+import {
+  APIC_PAGE_GPA,
+  ApicRegister,
+  type GuestCpu,
+  IA32_TSC_DEADLINE,
+  SVR_SOFTWARE_ENABLE,
+} from '@kensho/core';
 
-/** Local APIC registers (Intel SDM 3A, table 10-1). */
-const APIC_BASE = 0xfee00000;
-const APIC_TPR = APIC_BASE + 0x80;
-const APIC_EOI = APIC_BASE + 0xb0;
-const APIC_SVR = APIC_BASE + 0xf0;
-const APIC_LVT_TIMER = APIC_BASE + 0x320;
-const APIC_ICR_LOW = APIC_BASE + 0x300;
-const APIC_ICR_HIGH = APIC_BASE + 0x310;
-
-const SVR_ENABLE = 0x100;
 const LVT_TSC_DEADLINE = 2 << 17;
 export const SPURIOUS_VECTOR = 0xff;
-const IA32_TSC_DEADLINE = 0x6e0;
 
 /** The VP's local APIC in xAPIC mode, as the kernel drives it. */
 export class ApicDriver {
@@ -24,17 +19,17 @@ export class ApicDriver {
 
   enable(): void {
     this.#cpu.setInterruptHandler(SPURIOUS_VECTOR, () => {});
-    this.#cpu.store(APIC_TPR, 4, 0);
-    this.#cpu.store(APIC_SVR, 4, SVR_ENABLE | SPURIOUS_VECTOR);
+    this.#write(ApicRegister.TPR, 0);
+    this.#write(ApicRegister.SVR, SVR_SOFTWARE_ENABLE | SPURIOUS_VECTOR);
   }
 
   endOfInterrupt(): void {
-    this.#cpu.store(APIC_EOI, 4, 0);
+    this.#write(ApicRegister.EOI, 0);
   }
 
   /** Routes the APIC's timer to `vector` in TSC-deadline mode. */
   enableDeadlineTimer(vector: number): void {
-    this.#cpu.store(APIC_LVT_TIMER, 4, LVT_TSC_DEADLINE | vector);
+    this.#write(ApicRegister.LVT_TIMER, LVT_TSC_DEADLINE | vector);
   }
 
   /** @param ticks - absolute TSC value; 0 disarms */
@@ -44,10 +39,14 @@ export class ApicDriver {
 
   /** INIT, then SIPI: starts the VP whose APIC id is given. */
   startProcessor(apicId: number): void {
-    this.#cpu.store(APIC_ICR_HIGH, 4, apicId << 24);
-    this.#cpu.store(APIC_ICR_LOW, 4, 0x4500);
-    this.#cpu.store(APIC_ICR_HIGH, 4, apicId << 24);
-    this.#cpu.store(APIC_ICR_LOW, 4, 0x4608);
+    this.#write(ApicRegister.ICR_HIGH, apicId << 24);
+    this.#write(ApicRegister.ICR_LOW, 0x4500);
+    this.#write(ApicRegister.ICR_HIGH, apicId << 24);
+    this.#write(ApicRegister.ICR_LOW, 0x4608);
+  }
+
+  #write(register: number, value: number): void {
+    this.#cpu.store(APIC_PAGE_GPA + register, 4, value);
   }
 }
 
