@@ -1,38 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { createHost } from './host.ts';
 import { GPA_SPACE, WORK } from './hypervisor/services.ts';
-import { PageArena } from './memory/arena.ts';
+import { ScriptedProcessor } from './hypervisor/test-utils/scripted-processor.ts';
 import { GpaAccess } from './memory/gpa-space.ts';
 import { DEVICES, type Device, definePlugin, GUESTS, type Plugin, PROCESSORS } from './plugin/plugin.ts';
-import { type ProcessorKind, VpExit } from './processor/contract.ts';
-
-/** A processor whose guest halts for good. */
-const sleeper: ProcessorKind = {
-  id: 'sleeper',
-  description: 'halts',
-  create: (options) => ({
-    arena: PageArena.allocate(options.memoryPages + options.overlayPages),
-    createVp: () => ({
-      instructionsRetired: 0,
-      run: () => VpExit.HALT,
-      requestExit: () => {},
-      setInterruptPending: () => {},
-      injectNmi: () => {},
-      init: () => {},
-      startup: () => {},
-      getRegister: () => false,
-      setRegister: () => false,
-      flushTlb: () => {},
-    }),
-    dispose: () => {},
-  }),
-};
 
 function plugin(log: string[], behaviour: (id: string) => Partial<Device> = () => ({})): Plugin {
   return definePlugin({
     id: 'test',
     register(context) {
-      context.contribute(PROCESSORS, sleeper);
+      context.contribute(PROCESSORS, new ScriptedProcessor());
       context.contribute(GUESTS, {
         id: 'none',
         description: 'nothing',
@@ -56,7 +33,7 @@ function plugin(log: string[], behaviour: (id: string) => Partial<Device> = () =
   });
 }
 
-const config = { name: 'p', processor: 'sleeper', memoryBytes: 2 ** 20, devices: [] };
+const config = { name: 'p', processor: 'scripted', memoryBytes: 2 ** 20, devices: [] };
 const thing = (id: string, options?: unknown) => ({ kind: 'thing', id, options });
 
 describe('Host', () => {
@@ -109,7 +86,7 @@ describe('Host', () => {
     const host = await createHost({ plugins: [plugin([])] });
     await expect(host.createPartition({ ...config, processor: 'warp' })).rejects.toMatchObject({
       code: 'UNKNOWN_CONTRIBUTION',
-      message: expect.stringContaining('sleeper'),
+      message: expect.stringContaining('scripted'),
     });
     await expect(
       host.createPartition({ ...config, devices: [thing('a'), thing('a')] }),
