@@ -254,7 +254,7 @@ describe('key-value pairs', () => {
   it('asks for addresses, and gives them', async () => {
     const guest = new InstalledServices();
     const info = {
-      adapterId: '{12345678-1234-1234-1234-123456789abc}',
+      adapterId: '00:15:5D:AB:CD:EF',
       family: KvpAddressFamily.IPV4 + KvpAddressFamily.IPV6,
       dhcp: false,
       addresses: ['192.0.2.7', '2001:db8::7'],
@@ -267,10 +267,12 @@ describe('key-value pairs', () => {
       guest,
       async host(_, partition) {
         const kvp = service(partition, 'kvp');
-        expect(await kvp.getIpInfo(info.adapterId)).toMatchObject({ dhcp: true, addresses: [] });
+        expect(await kvp.getIpInfo('00:15:5d:ab:cd:ef')).toMatchObject({ dhcp: true, addresses: [] });
         await kvp.setIpInfo(info);
         expect(await kvp.getIpInfo(info.adapterId)).toEqual(info);
-        await expect(kvp.getIpInfo('{0}')).rejects.toMatchObject({ status: IcStatus.GUID_NOTFOUND });
+        await expect(kvp.getIpInfo('00:15:5d:ab:cd:ee')).rejects.toMatchObject({
+          status: IcStatus.GUID_NOTFOUND,
+        });
         await expect(kvp.setIpInfo({ ...info, addresses: ['x'.repeat(1024)] })).rejects.toMatchObject({
           code: 'TEXT_TOO_LONG',
         });
