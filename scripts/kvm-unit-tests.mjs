@@ -134,7 +134,7 @@ function runOnKensho(test, flat) {
   // What the suite's firmware configuration would say, in the initrd that it reads its environment from.
   fs.writeFileSync(env, `NR_CPUS=${smp}\nMEMSIZE=${megabytes}\nTEST_DEVICE=1\n`);
   const args = ['run', '--kernel', flat, '--initrd', env, '--vps', smp, '--memory', `${megabytes}M`];
-  args.push('--exit-port', 'f4', '--test-device', '--timeout', values.timeout);
+  args.push('--exit-port', 'f4', '--test-device', '--on-reset', 'exit', '--timeout', values.timeout);
   if (test.test_args !== undefined) args.push('--cmdline', argumentsOf(test));
   return run(kensho, args);
 }

@@ -1,5 +1,11 @@
 import fs from 'node:fs';
-import { DEBUGGER, type HostedPartition, KenshoError, type TraceOptions } from '@kensho/core';
+import {
+  DEBUGGER,
+  type HostedPartition,
+  KenshoError,
+  type ProcessorDebug,
+  type TraceOptions,
+} from '@kensho/core';
 import { GdbServer } from '@kensho/gdb-stub';
 import { InvalidArgumentError } from 'commander';
 
@@ -29,6 +35,10 @@ export interface DebugRequest {
 /** What a run is looked into with, while it lasts. */
 export interface Debugging {
   readonly gdb: GdbAddress | undefined;
+  /** Lets go of a partition that is about to end, and whose place another will take. */
+  leave(): void;
+  /** Goes on with that one, before it runs. */
+  join(partition: HostedPartition): void;
   close(exitCode: number): Promise<void>;
 }
 
@@ -70,14 +80,18 @@ export async function startDebugging(
   request: DebugRequest,
   onKill: () => void,
 ): Promise<Debugging> {
-  const { processor } = partition.services.resolve(DEBUGGER);
-  if (processor === undefined) {
-    throw new KenshoError('NO_DEBUGGING', 'this kind of processor cannot be debugged: take another');
-  }
   const trace = request.trace === undefined ? undefined : new TraceFile(request.trace);
-  if (trace !== undefined) processor.setTrace({ ...request.trace, sink: (line) => trace.write(line) });
-  // While every instruction goes the long way, the branches cost nothing more.
-  if (request.branches || trace !== undefined) processor.setBranchRecording(true);
+  let processor: ProcessorDebug | undefined;
+  const look = (into: HostedPartition) => {
+    processor = into.services.resolve(DEBUGGER).processor;
+    if (processor === undefined) {
+      throw new KenshoError('NO_DEBUGGING', 'this kind of processor cannot be debugged: take another');
+    }
+    if (trace !== undefined) processor.setTrace({ ...request.trace, sink: (line) => trace.write(line) });
+    // While every instruction goes the long way, the branches cost nothing more.
+    if (request.branches || trace !== undefined) processor.setBranchRecording(true);
+  };
+  look(partition);
   let server: GdbServer | undefined;
   if (request.gdb !== undefined) {
     server = await GdbServer.listen({ partition, ...request.gdb, onKill });
@@ -85,8 +99,16 @@ export async function startDebugging(
   }
   return {
     gdb: server?.address,
+    leave() {
+      server?.leave();
+      if (trace !== undefined) processor?.setTrace(undefined);
+    },
+    join(next) {
+      look(next);
+      server?.join(next);
+    },
     async close(exitCode) {
-      if (trace !== undefined) processor.setTrace(undefined);
+      if (trace !== undefined) processor?.setTrace(undefined);
       trace?.close();
       await server?.close(exitCode);
     },

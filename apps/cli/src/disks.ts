@@ -79,7 +79,9 @@ export interface OpenDisks {
   readonly devices: readonly DeviceSpec[];
   /** Those that can be backed up: all but DVDs. */
   readonly disks: readonly ControlledDisk[];
-  /** Once the partition has ended. */
+  /** Makes durable what was written. */
+  flush(): Promise<void>;
+  /** Once the last partition that used them has ended. */
   close(): Promise<void>;
 }
 
@@ -104,6 +106,9 @@ export async function openDisks(
   const open: Disk[] = [];
   const close = async () => {
     for (const disk of open.splice(0).reverse()) await disk.close();
+  };
+  const flush = async () => {
+    for (const disk of open) if (!disk.readOnly) await disk.flush();
   };
   const luns: NonNullable<ScsiControllerOptions['luns']>[number][] = [];
   const drives: IdeDriveOptions[] = [];
@@ -136,7 +141,7 @@ export async function openDisks(
       options: { drives, enlightened: integration } satisfies IdeOptions,
     });
   }
-  return { devices, disks, close };
+  return { devices, disks, flush, close };
 }
 
 const DVD_SECTOR_BYTES = 2048;

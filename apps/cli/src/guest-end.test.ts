@@ -9,6 +9,11 @@ describe('how a guest ends', () => {
     [{ reason: 'guest-ended', code: 0 }, 1, undefined],
     [{ reason: 'guest-ended', code: 5 }, 11, undefined],
     [{ reason: 'reset' }, 10, 'the guest asked for a reset'],
+    [
+      { reason: 'reset-loop', resets: 5 },
+      10,
+      'the guest was ended: it asked for a reset 5 times in a row, soon after it had begun',
+    ],
     [{ reason: 'crash', parameters: [1n, 0xabcn], message: undefined }, 12, 'the guest crashed: 0x1 0xabc'],
     [
       {

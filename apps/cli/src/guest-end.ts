@@ -9,7 +9,12 @@ import {
 import { ExitCode } from './exit.ts';
 
 /** How a run ended: as the partition says, or by what the command line or the user at the console asked for. */
-export type RunEnd = PartitionEnd | { readonly reason: 'time-out' } | { readonly reason: 'quit' };
+export type RunEnd =
+  | PartitionEnd
+  /** So many resets in a row, each soon after the machine had begun. */
+  | { readonly reason: 'reset-loop'; readonly resets: number }
+  | { readonly reason: 'time-out' }
+  | { readonly reason: 'quit' };
 
 /** What is said of an end, in one line; undefined for what was to be expected. And what the command ends with. */
 export function explainEnd(end: RunEnd): { readonly line: string | undefined; readonly exitCode: number } {
@@ -23,6 +28,11 @@ export function explainEnd(end: RunEnd): { readonly line: string | undefined; re
       };
     case 'reset':
       return { line: 'the guest asked for a reset', exitCode: ExitCode.GUEST_RESET };
+    case 'reset-loop':
+      return {
+        line: `the guest was ended: it asked for a reset ${end.resets} times in a row, soon after it had begun`,
+        exitCode: ExitCode.GUEST_RESET,
+      };
     case 'crash': {
       const numbers = end.parameters.map((parameter) => `0x${parameter.toString(16)}`);
       return {

@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
-import { type DeviceSpec, KenshoError } from '@kensho/core';
+import { type Contributions, type DeviceSpec, KenshoError, TeardownStack } from '@kensho/core';
 import {
   type CaptureNetworkOptions,
+  holdNetwork,
   type ImpairedNetworkOptions,
   type NatOptions,
   type NetworkSpec,
@@ -93,15 +94,52 @@ export interface NicPlacement {
   readonly integration: boolean;
   /** Ports that lead to the guest behind the first NAT. */
   readonly forwards: readonly PortForward[];
-  /** The time of day when the machine's clock begins, for captures. */
-  readonly epochMs: number;
+  /** For captures: the time of day when the machine's clock begins, or what says what time it is. */
+  readonly epochMs: number | (() => number);
+}
+
+/** Networks that are open, and the adapters that are plugged in. */
+export interface OpenNics {
+  readonly devices: readonly DeviceSpec[];
+  /** Once the last partition that used them has ended. */
+  close(): Promise<void>;
+}
+
+/**
+ * Takes what the networks of a machine have at the host, so that it stays while the machine is made anew. Throws what
+ * {@link nicDevices} and {@link holdNetwork} do.
+ */
+export async function openNics(
+  requests: readonly NicRequest[],
+  placement: NicPlacement,
+  contributions: Contributions,
+): Promise<OpenNics> {
+  const held = new TeardownStack();
+  const devices: DeviceSpec[] = [];
+  try {
+    for (const device of nicDevices(requests, placement)) {
+      const { network, ...options } = device.options;
+      const { spec, release } = await holdNetwork(contributions, network);
+      held.push(device.id, release);
+      devices.push({ ...device, options: { ...options, network: spec } });
+    }
+  } catch (error) {
+    await held.unwind();
+    throw error;
+  }
+  return { devices, close: () => held.unwind() };
+}
+
+/** An adapter as a device. */
+interface NicSpec extends DeviceSpec {
+  readonly options: { readonly network: NetworkSpec; readonly mac?: Uint8Array };
 }
 
 /**
  * The adapters as devices of a machine. Throws KenshoError INVALID_OPTION for a bus that there is not, and for
  * forwarded ports where no adapter is behind a NAT.
  */
-export function nicDevices(requests: readonly NicRequest[], placement: NicPlacement): DeviceSpec[] {
+export function nicDevices(requests: readonly NicRequest[], placement: NicPlacement): NicSpec[] {
   const { integration, forwards, epochMs } = placement;
   const behindNat = requests.findIndex(({ network }) => network.kind === 'nat');
   if (forwards.length > 0 && behindNat < 0) {
@@ -126,7 +164,11 @@ export function nicDevices(requests: readonly NicRequest[], placement: NicPlacem
 }
 
 /** The capture is next to the adapter: it sees what the adapter sees. */
-function around(network: NetworkSpec, { line, capture }: NicRequest, epochMs: number): NetworkSpec {
+function around(
+  network: NetworkSpec,
+  { line, capture }: NicRequest,
+  epochMs: NicPlacement['epochMs'],
+): NetworkSpec {
   let spec = network;
   if (line !== undefined) {
     spec = { kind: 'impaired', options: { ...line, network: spec } satisfies ImpairedNetworkOptions };

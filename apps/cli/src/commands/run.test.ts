@@ -41,12 +41,38 @@ describe('kensho run', { timeout: 60_000 }, () => {
   });
 
   it('writes the console to a file, and says how the guest ended', async () => {
-    expect(await run('--cmdline', 'r', '--serial', 'file:console.log')).toEqual({
+    expect(await run('--cmdline', 'r', '--on-reset', 'exit', '--serial', 'file:console.log')).toEqual({
       code: 10,
       stdout: '',
       stderr: 'kensho: the guest asked for a reset\n',
     });
     expect(fs.readFileSync(path.join(folder, 'console.log'), 'utf8')).toBe('hello\n');
+  });
+
+  it('restarts a guest that asks for it, and goes on with the console', async () => {
+    const { child, ending } = start('--kernel', 'kernel', '--cmdline', 'e');
+    const heard = (text: string) =>
+      new Promise<void>((resolve) => {
+        let said = '';
+        child.stdout?.on('data', (data) => {
+          said += data;
+          if (said.endsWith(text)) resolve();
+        });
+      });
+    await heard('hello\n');
+    const again = heard('rhello\n');
+    child.stdin?.write('one\nr');
+    await again;
+    child.stdin?.write('two\nq');
+    expect(await ending).toEqual({ code: 0, stdout: 'hello\none\nrhello\ntwo\nq', stderr: '' });
+  });
+
+  it('ends a guest that does nothing but reset', async () => {
+    expect(await run('--cmdline', 'r')).toEqual({
+      code: 10,
+      stdout: 'hello\n'.repeat(5),
+      stderr: 'kensho: the guest was ended: it asked for a reset 5 times in a row, soon after it had begun\n',
+    });
   });
 
   it('prints JSON and nothing else', async () => {

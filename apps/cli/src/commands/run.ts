@@ -19,9 +19,10 @@ import { DISK_SYNTAX, type DiskRequest, parseDisk } from '../disks.ts';
 import { UsageError } from '../exit.ts';
 import { explainEnd } from '../guest-end.ts';
 import { guestsFolder } from '../guests.ts';
-import { FORWARD_SYNTAX, NIC_SYNTAX, type NicRequest, nicDevices, parseForward, parseNic } from '../nics.ts';
+import { FORWARD_SYNTAX, NIC_SYNTAX, type NicRequest, parseForward, parseNic } from '../nics.ts';
 import { parseCount, parsePort, parseSeconds, parseSize } from '../parse.ts';
 import { loadPlugins } from '../plugins.ts';
+import { RESET_ACTIONS, type ResetAction } from '../reset-policy.ts';
 import { Ended, type RunReport, runKernel } from '../run-kernel.ts';
 
 const DEFAULT_MEMORY = '512M';
@@ -30,6 +31,7 @@ const DEFAULT_GUEST = 'amd64';
 interface RunFlags {
   name?: string;
   onCrash: 'end' | 'report';
+  onReset: ResetAction;
   kernel?: string;
   guest: string;
   initrd?: string;
@@ -124,6 +126,14 @@ export function addRunCommand(program: Command, context: CommandContext): void {
         .choices(['end', 'report'])
         .default('end'),
     )
+    .addOption(
+      new Option(
+        '--on-reset <what>',
+        'what a reset does that the guest asks for; with restart the machine begins anew, with what it had',
+      )
+        .choices(RESET_ACTIONS)
+        .default('restart'),
+    )
     .option('--vps <n>', 'virtual processors', parseCount, 1)
     .option('--serial <where>', 'what COM1 is connected to: stdio, or file:PATH', 'stdio')
     .option('--serial2 <where>', 'what COM2 is connected to: file:PATH (default: there is none)')
@@ -192,7 +202,11 @@ export function addRunCommand(program: Command, context: CommandContext): void {
         '  last=N           only the last lines, written at the end',
         '  at=FIRST[-LAST]  only instructions at these linear addresses, in hexadecimal',
         '',
-        'Ends with 0 where the guest powered off; 10 where it asked for a reset; 12 where it crashed; 14 where a processor took a triple fault;',
+        'A reset makes the machine anew: its disks keep what was written, overlays too, its networks their ports and captures;',
+        'its console, its name for `kensho vm` and GDB stay.',
+        '',
+        'Ends with 0 where the guest powered off; 10 where it asked for a reset, with --on-reset exit or 5 times in a row soon after',
+        'it had begun; 12 where it crashed; 14 where a processor took a triple fault;',
         '124 where its time was over; (value * 2) + 1 after a write to the exit port; 130 where Ctrl-A x ended it.',
       ].join('\n'),
     )
@@ -227,6 +241,7 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
     return await runKernel({
       name: flags.name,
       onCrash: flags.onCrash,
+      onReset: flags.onReset,
       machine: {
         memoryBytes: flags.memory,
         vpCount: flags.vps,
@@ -241,21 +256,19 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
           ...(serial2 === undefined
             ? []
             : [{ kind: 'uart', id: 'com2', options: { com: 2, backend: serial2.console } }]),
-          ...nicDevices(flags.nic, {
-            integration: flags.integration,
-            forwards: flags.forward,
-            epochMs: flags.clock === 'virtual' ? 0 : Date.now(),
-          }),
         ],
         guest,
       },
       disks: [...rootDisk, ...flags.disk],
+      nics: flags.nic,
+      forwards: flags.forward,
       plugins: await loadPlugins(flags.plugin),
       timeoutSeconds: flags.timeout,
       signal: AbortSignal.any([stop.signal, context.signal]),
       debug: debugOf(flags),
-      onLoaded(loaded, gdb) {
+      onLoaded(loaded, { restarts, gdb }) {
         partition = loaded;
+        if (restarts > 0) return;
         if (gdb !== undefined) process.stderr.write(`kensho: GDB is served at ${gdb.host}:${gdb.port}\n`);
         serial.console.open();
       },

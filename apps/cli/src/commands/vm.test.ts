@@ -70,7 +70,7 @@ describe('kensho vm', { timeout: 120_000 }, () => {
       expect(refused).toMatchObject({ code: 2, stderr: expect.stringMatching(/^[^\n]+\n$/) });
     }
     expect((await vm('list')).stdout).toMatch(
-      /^name +state +heartbeat +time +process\nbox +paused +paused +\d+ s +\d+\n$/,
+      /^name +state +heartbeat +time +restarts +process\nbox +paused +paused +\d+ s +0 +\d+\n$/,
     );
     expect(JSON.parse((await vm('resume', 'box', '--json')).stdout)).toMatchObject({ state: 'running' });
     const second = await start('run', '--kernel', 'kernel', '--name', 'box').ending;
@@ -81,6 +81,28 @@ describe('kensho vm', { timeout: 120_000 }, () => {
     child.stdin?.write('q');
     expect(await ending).toMatchObject({ code: 0 });
     expect(fs.readdirSync(path.join(folder, 'run'))).toEqual([]);
+  });
+
+  it('stays with a machine whose guest resets it', async () => {
+    const { child, ending } = await machine('again');
+    for (const restarts of [1, 2]) {
+      let said = '';
+      const greeted = new Promise<void>((resolve) =>
+        child.stdout?.on('data', (data) => {
+          said += data;
+          if (said.endsWith('rhello\n')) resolve();
+        }),
+      );
+      child.stdin?.write('r');
+      // Also where there is no machine just now.
+      const shown = vm('show', 'again', '--json');
+      await greeted;
+      expect(JSON.parse((await shown).stdout)).toMatchObject({ name: 'again', state: 'running' });
+      expect(JSON.parse((await vm('show', 'again', '--json')).stdout)).toMatchObject({ restarts });
+    }
+    expect((await vm('show', 'again')).stdout).toMatch(/\nrestarts +2\n/);
+    child.stdin?.write('q');
+    expect(await ending).toMatchObject({ code: 0, stdout: 'hello\nrhello\nrhello\nq' });
   });
 
   it('forgets a machine that was killed', async () => {

@@ -15,6 +15,9 @@ interface MachineInfo {
   readonly name: string;
   readonly pid: number;
   readonly state: string;
+  /** How often its guest has reset it. */
+  readonly restarts: number;
+  /** Since the last of them. */
   readonly seconds: number;
   readonly processors: number;
   readonly memoryBytes: number;
@@ -120,14 +123,15 @@ function addStates(vm: Command, context: CommandContext): void {
       .description(`Asks the guest: ${summary}. Ends when the guest has agreed.`)
       .option('--force', 'tell programs to end instead of asking them')
       .option('--message <text>', 'what to tell who is logged in')
-      .option('--wait', 'wait until the machine has ended')
+      .option('--wait', 'wait until the machine has ended, or restarts')
       .action(
         async (name: string, flags: JsonFlag & { force?: boolean; message?: string; wait?: boolean }) => {
           const { json, ...rest } = flags;
           const outcome = await call(name, 'shutdown', { action, ...rest }, { signal: context.signal });
-          const { end } = outcome as { end?: string };
+          const { end, restarting } = outcome as { end?: string; restarting?: boolean };
           if (json) printJson(context, outcome);
-          else context.print(end === undefined ? `${name}: the guest has agreed` : `${name}: ended, ${end}`);
+          else if (end === undefined) context.print(`${name}: the guest has agreed`);
+          else context.print(restarting ? `${name}: restarting` : `${name}: ended, ${end}`);
         },
       );
   }
@@ -218,14 +222,16 @@ function listText(machines: readonly MachineInfo[]): string {
     'state'.padEnd(8),
     'heartbeat'.padEnd(18),
     'time'.padStart(7),
+    'restarts',
     'process',
   ];
-  const lines = machines.map(({ name, pid, state, heartbeat, seconds }) =>
+  const lines = machines.map(({ name, pid, state, heartbeat, seconds, restarts }) =>
     [
       pc.bold(name.padEnd(width)),
       state.padEnd(8),
       coloured(heartbeat, heartbeat.padEnd(18)),
       `${seconds} s`.padStart(7),
+      String(restarts).padStart(8),
       String(pid),
     ].join('  '),
   );
@@ -237,6 +243,7 @@ function showText(info: MachineInfo): string {
     ['name', info.name],
     ['process', String(info.pid)],
     ['state', `${info.state}, for ${info.seconds} s`],
+    ['restarts', info.restarts === 0 ? undefined : String(info.restarts)],
     ['machine', `${info.processors} VP, ${Math.round(info.memoryBytes / 2 ** 20)} MiB`],
     ['heartbeat', coloured(info.heartbeat)],
     ...info.services.map(({ id, state, version }): [string, string] => [

@@ -16,7 +16,7 @@ import {
 import { vmbusPlugin } from '@kensho/vmbus';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { RunEnd } from '../guest-end.ts';
-import { MachineControl } from './machine-control.ts';
+import { type BootEnd, MachineControl } from './machine-control.ts';
 import type { ControlProgress } from './protocol.ts';
 
 const DISK_BYTES = 1024 * 1024;
@@ -77,15 +77,16 @@ class Machine {
         },
       },
     });
-    const ended = Promise.withResolvers<RunEnd>();
+    const ended = Promise.withResolvers<BootEnd>();
     const { partition } = this;
     this.#run = partition.run();
-    this.#run.then(ended.resolve, ended.reject);
+    this.#run.then((end) => ended.resolve({ ...end, restarting: false }), ended.reject);
     this.#control = new MachineControl({
       name: 'it',
       partition,
       disks: [{ name: '/images/system.vhdx', disk: this.disk }],
       adapters: ADAPTERS,
+      restarts: 0,
       ended: ended.promise,
     });
     const services = Object.values(partition.services.resolve(INTEGRATION_SERVICES));
@@ -303,5 +304,6 @@ it('asks the guest to power off, and tells when it has', async () => {
   expect(await machine.call('shutdown', { action: 'power-off', wait: true })).toEqual({
     accepted: true,
     end: 'guest-ended',
+    restarting: false,
   });
 });

@@ -37,9 +37,14 @@ export interface ControlledMachine {
   readonly partition: HostedPartition;
   readonly disks: readonly ControlledDisk[];
   readonly adapters: readonly ControlledAdapter[];
-  /** Resolves when its run has ended. */
-  readonly ended: Promise<RunEnd>;
+  /** How often its guest has reset it. */
+  readonly restarts: number;
+  /** Resolves when the partition's run has ended. */
+  readonly ended: Promise<BootEnd>;
 }
+
+/** How a partition's run ended, and whether the machine goes on in another one. */
+export type BootEnd = Pick<RunEnd, 'reason'> & { readonly restarting: boolean };
 
 const POOLS: Readonly<Record<string, number>> = {
   external: KvpPool.EXTERNAL,
@@ -110,7 +115,7 @@ export class MachineControl {
   };
 
   #show(): unknown {
-    const { name, partition, disks, adapters } = this.#machine;
+    const { name, partition, disks, adapters, restarts } = this.#machine;
     const { services } = partition;
     const info = services.resolve(PARTITION_INFO);
     const components = Object.values(this.#services ?? {})
@@ -124,6 +129,7 @@ export class MachineControl {
       name,
       pid: process.pid,
       state: services.resolve(PARTITION_EVENTS).paused ? 'paused' : 'running',
+      restarts,
       // The partition's own time, which stands still while it is paused.
       seconds: Math.round(services.resolve(CLOCK).nowNs() / 1e9),
       processors: info.vpCount,
@@ -150,8 +156,8 @@ export class MachineControl {
     const message = args.optionalText('message');
     await this.#need('shutdown').request({ action, force, message });
     if (!args.flag('wait')) return { accepted: true };
-    const end = await this.#machine.ended;
-    return { accepted: true, end: end.reason };
+    const { reason, restarting } = await this.#machine.ended;
+    return { accepted: true, end: reason, restarting };
   }
 
   async #kvpGet(args: Arguments): Promise<unknown> {

@@ -9,8 +9,8 @@ function bytesOf(hex: string): Uint8Array {
 
 /**
  * A Multiboot kernel that prints `hello` on COM1 and then does what the last letter of its command line says: power off
- * (`p`), reset (`r`), triple fault (`t`), end at port 0xF4 with 5 (`x`), send back what comes in up to a `q` and power
- * off (`e`), or else halt for ever.
+ * (`p`), reset (`r`), triple fault (`t`), end at port 0xF4 with 5 (`x`), send back what comes in up to an `r` and reset
+ * or a `q` and power off (`e`), or else halt for ever.
  *
  * ```nasm
  * bits 32
@@ -80,6 +80,8 @@ function bytesOf(hex: string): Uint8Array {
  *   mov dl, 0xf8
  *   in al, dx
  *   call send
+ *   cmp al, 'r'
+ *   je reset
  *   cmp al, 'q'
  *   jne echo
  *   jmp poweroff
@@ -100,11 +102,11 @@ function bytesOf(hex: string): Uint8Array {
  */
 export const MULTIBOOT_KERNEL = bytesOf(`
   7f454c460101010000000000000000000200030001000000670010003400000000000000000000003400200001000000
-  0000000001000000000000000000100000001000f300000033010000070000000010000002b0ad1b03000000fb4f52e4
-  68656c6c6f0a00bc33011000be60001000ac84c07407e861000000ebf48b731088c1ac84c075f980f970741680f97274
-  1d80f974742180f965742a80f978741ffaf466ba040466b8002066efebfe66baf90cb006eeebfe0f011ded001000ccb0
-  05e6f4ebfe66bafd03eca80174f7b2f8ece8060000003c7175ebebc688c466bafd03eca82074fbb2f888e0eec3000000
-  000000
+  0000000001000000000000000000100000001000f700000037010000070000000010000002b0ad1b03000000fb4f52e4
+  68656c6c6f0a00bc37011000be60001000ac84c07407e865000000ebf48b731088c1ac84c075f980f970741680f97274
+  1d80f974742180f965742a80f978741ffaf466ba040466b8002066efebfe66baf90cb006eeebfe0f011df1001000ccb0
+  05e6f4ebfe66bafd03eca80174f7b2f8ece80a0000003c7274d43c7175e7ebc288c466bafd03eca82074fbb2f888e0ee
+  c3000000000000
 `);
 
 /**
