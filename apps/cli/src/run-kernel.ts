@@ -51,6 +51,8 @@ export interface KernelRun {
   readonly debug?: DebugRequest;
   /** Called each time the kernel is loaded, before its first instruction. */
   readonly onLoaded?: (partition: HostedPartition, boot: Boot) => void;
+  /** Called when the guest has reset the machine: that partition is to be forgotten, and its memory with it. */
+  readonly onUnload?: () => void;
   /** @default silent */
   readonly logger?: Logger;
 }
@@ -184,6 +186,7 @@ class KernelMachine {
     addTo(this.#counters, partition.counters.snapshot());
     ended.resolve({ ...(end ?? reason), restarting: end === undefined });
     if (end !== undefined) return this.#report(partition, end);
+    this.#run.onUnload?.();
     this.#endpoint?.leave();
     this.#debugging?.leave();
     this.#partition = undefined;

@@ -272,6 +272,9 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
         if (gdb !== undefined) process.stderr.write(`kensho: GDB is served at ${gdb.host}:${gdb.port}\n`);
         serial.console.open();
       },
+      onUnload() {
+        partition = undefined;
+      },
       logger: flags.verbose ? createLogger(logLine) : undefined,
     });
   } finally {

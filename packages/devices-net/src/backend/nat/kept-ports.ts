@@ -10,15 +10,26 @@ import type {
 
 type Accept = (stream: HostStream) => HostStreamEvents | undefined;
 
-/** A listening port, and who has it now. */
-interface KeptListener {
-  readonly listener: HostListener;
+/** A listening port, and who has it now: nobody else is held by it. */
+class KeptListener {
+  listener: HostListener | undefined;
   accept: Accept | undefined;
+
+  async open(host: HostNetwork, address: string, port: number): Promise<void> {
+    this.listener = await host.listen(address, port, (stream) => this.accept?.(stream));
+  }
 }
 
-interface KeptDatagrams {
-  readonly datagrams: HostDatagrams;
+class KeptDatagrams {
+  datagrams: HostDatagrams | undefined;
   events: HostDatagramEvents | undefined;
+
+  async open(host: HostNetwork, address: string, port: number): Promise<void> {
+    this.datagrams = await host.bindDatagrams(address, port, {
+      message: (...message) => this.events?.message(...message),
+      failed: (error) => this.events?.failed(error),
+    });
+  }
 }
 
 /**
@@ -50,11 +61,12 @@ export class KeptPorts implements HostNetwork {
     const key = keyOf(address, port);
     let kept = this.#listeners.get(key);
     if (kept === undefined) {
-      const listener = await this.#host.listen(address, port, (stream) => kept?.accept?.(stream));
-      kept = { listener, accept };
+      kept = new KeptListener();
+      await kept.open(this.#host, address, port);
       this.#listeners.set(key, kept);
-    } else if (kept.accept === undefined) kept.accept = accept;
-    else throw inUse('TCP', address, port);
+    }
+    if (kept.accept !== undefined) throw inUse('TCP', address, port);
+    kept.accept = accept;
     const mine = kept;
     return {
       close() {
@@ -67,20 +79,19 @@ export class KeptPorts implements HostNetwork {
     const key = keyOf(address, port);
     let kept = this.#datagrams.get(key);
     if (kept === undefined) {
-      const datagrams = await this.#host.bindDatagrams(address, port, {
-        message: (...message) => kept?.events?.message(...message),
-        failed: (error) => kept?.events?.failed(error),
-      });
-      kept = { datagrams, events };
+      kept = new KeptDatagrams();
+      await kept.open(this.#host, address, port);
       this.#datagrams.set(key, kept);
-    } else if (kept.events === undefined) kept.events = events;
-    else throw inUse('UDP', address, port);
+    }
+    if (kept.events !== undefined) throw inUse('UDP', address, port);
+    kept.events = events;
     const mine = kept;
-    const { datagrams } = mine;
     return {
-      send: (bytes) => datagrams.send(bytes),
+      send(bytes) {
+        if (mine.events === events) mine.datagrams?.send(bytes);
+      },
       sendTo(bytes, to, toPort) {
-        if (mine.events === events) datagrams.sendTo(bytes, to, toPort);
+        if (mine.events === events) mine.datagrams?.sendTo(bytes, to, toPort);
       },
       close() {
         if (mine.events === events) mine.events = undefined;
@@ -90,8 +101,8 @@ export class KeptPorts implements HostNetwork {
 
   /** Closes all ports. */
   release(): void {
-    for (const { listener } of this.#listeners.values()) listener.close();
-    for (const { datagrams } of this.#datagrams.values()) datagrams.close();
+    for (const { listener } of this.#listeners.values()) listener?.close();
+    for (const { datagrams } of this.#datagrams.values()) datagrams?.close();
     this.#listeners.clear();
     this.#datagrams.clear();
   }
