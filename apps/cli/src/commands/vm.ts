@@ -147,7 +147,10 @@ function addStates(vm: Command, context: CommandContext): void {
 function addTransfers(vm: Command, context: CommandContext): void {
   machineCommand(vm, 'copy', 'copy a file into the guest')
     .description(
-      'Copies a file, or a folder, into the guest. A file that is given up half-way is removed again.',
+      [
+        'Copies a file, or a folder, into the guest. A file that is given up half-way is removed again',
+        '(by the guest: the daemon of Linux 6.10 and later does not).',
+      ].join('\n'),
     )
     .argument('<source>', 'a file or a folder of the host')
     .argument('<target>', 'its path in the guest; with a slash at the end, the folder to put it in')
@@ -216,7 +219,7 @@ function coloured(state: string, text = state): string {
 }
 
 function listText(machines: readonly MachineInfo[]): string {
-  const width = Math.max(...machines.map(({ name }) => name.length));
+  const width = Math.max('name'.length, ...machines.map(({ name }) => name.length));
   const heads = [
     'name'.padEnd(width),
     'state'.padEnd(8),

@@ -146,8 +146,8 @@ export class MachineControl {
   }
 
   #heartbeat(): unknown {
-    const { state, missed, sinceLastBeatMs } = this.#need('heartbeat');
-    return { state, missed, sinceLastBeatMs };
+    const { state, missed, sinceLastBeatMs: since } = this.#need('heartbeat');
+    return { state, missed, sinceLastBeatMs: since === undefined ? undefined : Math.round(since) };
   }
 
   async #shutdown(args: Arguments): Promise<unknown> {
