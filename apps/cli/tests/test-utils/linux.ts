@@ -6,6 +6,7 @@ import type { SerialBackend } from '@kensho/chipset';
 import {
   type CounterSnapshot,
   createHost,
+  type DeviceSpec,
   type Host,
   type HostedPartition,
   type PartitionEnd,
@@ -23,6 +24,7 @@ import {
   withScript,
 } from '@kensho/guest-linux';
 import { MACHINE_PLUGINS, machineConfig } from '@kensho/machine';
+import type { ControlledDisk } from '../../src/control/machine-control.ts';
 import { openDisks, parseDisk } from '../../src/disks.ts';
 import { guestsFolder } from '../../src/guests.ts';
 import { nicDevices, parseForward, parseNic } from '../../src/nics.ts';
@@ -56,6 +58,8 @@ export interface LinuxOptions {
   readonly nics?: readonly string[];
   /** As `--forward` has them. */
   readonly forwards?: readonly string[];
+  /** Further ones. */
+  readonly devices?: readonly DeviceSpec[];
   /** @default true */
   readonly integration?: boolean;
   /** @default 1 */
@@ -84,6 +88,7 @@ export function linuxHost(plugins: readonly Plugin[] = []): Promise<Host> {
 /** A Linux guest in a partition of a host. */
 export class LinuxMachine {
   readonly partition: HostedPartition;
+  readonly disks: readonly ControlledDisk[];
   readonly output: string[];
   readonly console: string[];
 
@@ -118,6 +123,7 @@ export class LinuxMachine {
             forwards: (options.forwards ?? []).map(parseForward),
             epochMs: Date.now(),
           }),
+          ...(options.devices ?? []),
         ],
         guest: {
           kernel: guest.kernel,
@@ -126,7 +132,7 @@ export class LinuxMachine {
         },
       }),
     );
-    machine = new LinuxMachine(partition, output, console, () => media.close());
+    machine = new LinuxMachine(partition, media.disks, output, console, () => media.close());
     return machine;
   }
 
@@ -134,11 +140,13 @@ export class LinuxMachine {
 
   private constructor(
     partition: HostedPartition,
+    disks: readonly ControlledDisk[],
     output: string[],
     console: string[],
     closeMedia: () => Promise<void>,
   ) {
     this.partition = partition;
+    this.disks = disks;
     this.output = output;
     this.console = console;
     this.#closeMedia = closeMedia;
@@ -197,7 +205,7 @@ class Lines implements SerialBackend {
 }
 
 /** Where Debian keeps what only root runs as a rule. */
-const SYSTEM_PATH = '/usr/local/sbin:/usr/sbin:/sbin';
+export const SYSTEM_PATH = '/usr/local/sbin:/usr/sbin:/sbin';
 function soonest(guests: readonly BuiltGuest[]): BuiltGuest {
   const size = (guest: BuiltGuest) => guest.manifest.files.initrd.sizeBytes;
   return guests.reduce((best, guest) => (size(guest) < size(best) ? guest : best));
