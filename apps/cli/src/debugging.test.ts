@@ -87,32 +87,65 @@ describe('kensho run', { timeout: 60_000 }, () => {
 
 const gdb = spawnSync('gdb', ['--version']).status === 0 ? 'gdb' : undefined;
 
+/** Lets GDB do this with a kernel, which waits for it. */
+async function debug(
+  args: readonly string[],
+  commands: readonly string[],
+): Promise<{ output: string; ending: ReturnType<typeof start>['ending'] }> {
+  const { child, text, ending } = start(...args, '--gdb', ':0');
+  while (!/served at/.test(text.stderr)) await new Promise((resolve) => child.stderr.once('data', resolve));
+  const [, address] = /served at (\S+)\n/.exec(text.stderr) ?? [];
+  const all = ['set architecture i386:x86-64', `target remote ${address}`, ...commands];
+  const session = spawn('gdb', ['-nx', '-batch', ...all.flatMap((command) => ['-ex', command])]);
+  let output = '';
+  session.stdout.on('data', (data) => (output += data));
+  await new Promise((resolve) => session.on('close', resolve));
+  return { output, ending };
+}
+
 describe('GDB', { timeout: 60_000 }, () => {
   it.skipIf(gdb === undefined)(
     gdb === undefined ? 'debugs a kernel (skipped: there is no gdb on this machine)' : 'debugs a kernel',
     async () => {
-      const { child, text, ending } = start('--cmdline', 'x', '--exit-port', 'f4', '--gdb', ':0');
-      while (!/served at/.test(text.stderr))
-        await new Promise((resolve) => child.stderr.once('data', resolve));
-      const [, address] = /served at (\S+)\n/.exec(text.stderr) ?? [];
-      const commands = [
-        'set architecture i386:x86-64',
-        `target remote ${address}`,
-        // lodsb, where the string is printed
-        'break *0x100071',
-        'continue',
-        'stepi',
-        'printf "at %lx with %c\\n", $rip, $al',
-        'delete',
-        'continue',
-      ];
-      const session = spawn('gdb', ['-nx', '-batch', ...commands.flatMap((command) => ['-ex', command])]);
-      let output = '';
-      session.stdout.on('data', (data) => (output += data));
-      await new Promise((resolve) => session.on('close', resolve));
+      const { output, ending } = await debug(
+        ['--cmdline', 'x', '--exit-port', 'f4'],
+        [
+          // lodsb, where the string is printed
+          'break *0x100071',
+          'continue',
+          'stepi',
+          'printf "at %lx with %c\\n", $rip, $al',
+          'delete',
+          'continue',
+        ],
+      );
       expect(output).toContain('at 100072 with h');
       expect(output).toMatch(/Inferior 1 .* exited with code 013/);
       expect(await ending).toMatchObject({ code: 11, stdout: 'hello\n' });
+    },
+  );
+
+  it.skipIf(gdb === undefined)(
+    gdb === undefined
+      ? 'stays over a reset (skipped: there is no gdb on this machine)'
+      : 'stays over a reset',
+    async () => {
+      const { output, ending } = await debug(
+        ['--cmdline', 'r'],
+        [
+          // Where the kernel resets the machine, each time.
+          'break *0x1000ae',
+          'continue',
+          'continue',
+          'printf "at %lx\\n", $rip',
+          'delete',
+          'continue',
+        ],
+      );
+      expect(output.match(/Breakpoint 1, /g)).toHaveLength(2);
+      expect(output).toContain('at 1000ae');
+      expect(output).toMatch(/Inferior 1 .* exited with code 012/);
+      expect(await ending).toMatchObject({ code: 10, stdout: 'hello\n'.repeat(5) });
     },
   );
 });

@@ -102,6 +102,7 @@ export async function startDebugging(
     leave() {
       server?.leave();
       if (trace !== undefined) processor?.setTrace(undefined);
+      processor = undefined;
     },
     join(next) {
       look(next);

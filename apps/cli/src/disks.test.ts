@@ -78,6 +78,11 @@ describe('disks of a machine', () => {
     const [written, readOnly] = (media.devices[0].options as ScsiControllerOptions).luns ?? [];
     await written.disk?.write(0, [Buffer.alloc(512, 1)]);
     expect(readOnly.disk?.readOnly).toBe(true);
+    await media.flush();
+    const bytes = Buffer.alloc(512);
+    await written.disk?.read(0, [bytes]);
+    // It is there for the machine's next boot.
+    expect(bytes).toEqual(Buffer.alloc(512, 1));
     await media.close();
     expect(fs.readFileSync(path.join(folder, 'a.img'))).toEqual(Buffer.alloc(8192));
   });

@@ -1,4 +1,4 @@
-import { type DebugPoint, type DebugResume, type DebugStop, HvRegister } from '@kensho/core';
+import { assert, type DebugPoint, type DebugResume, type DebugStop, HvRegister } from '@kensho/core';
 import { runMonitorCommand } from './monitor.ts';
 import { encodePacket, PACKET_BYTES_MAX, PacketReader, parseAddress, parseHex } from './packet.ts';
 import { fromHex, REGISTERS, SOURCES, TARGET_XML, toHex } from './registers.ts';
@@ -38,7 +38,8 @@ interface Range {
 
 /** One connection of GDB's, whose threads are the VPs: numbered from 1. */
 export class GdbSession {
-  #target: GdbTarget;
+  /** Undefined between two partitions of one machine. */
+  #present: GdbTarget | undefined;
   readonly #send: (bytes: Buffer) => void;
   readonly #close: () => void;
   readonly #reader = new PacketReader();
@@ -49,8 +50,6 @@ export class GdbSession {
   #waiting = true;
   /** The guest is to stop as soon as it can: GDB interrupted it, or let it make a step. */
   #stopping = true;
-  /** There is no partition just now. */
-  #away = false;
   /** Whether GDB knows stops at its software breakpoints by name. */
   #namesBreaks = false;
   #stop: DebugStop | undefined;
@@ -65,7 +64,7 @@ export class GdbSession {
    * @param close - called when GDB has let go of the guest
    */
   constructor(target: GdbTarget, send: (bytes: Buffer) => void, close: () => void) {
-    this.#target = target;
+    this.#present = target;
     this.#send = send;
     this.#close = close;
     target.debugger.attach((stop) => this.#stopped(stop));
@@ -90,7 +89,7 @@ export class GdbSession {
           break;
         case 'interrupt':
           this.#stopping = true;
-          if (!this.#away && !this.#target.debugger.stopped) this.#target.debugger.pause();
+          if (this.#present?.debugger.stopped === false) this.#present.debugger.pause();
           break;
         case 'ack':
           this.#sent = undefined;
@@ -106,13 +105,13 @@ export class GdbSession {
 
   /** The connection is gone: the guest goes on as if it had never been. */
   disconnect(): void {
-    if (!this.#away) this.#target.debugger.detach();
+    this.#present?.debugger.detach();
   }
 
   /** The partition is about to end, and another will take its place. */
   leave(): void {
     this.disconnect();
-    this.#away = true;
+    this.#present = undefined;
   }
 
   /**
@@ -120,8 +119,7 @@ export class GdbSession {
    * the guest was to stop, or stood still.
    */
   join(target: GdbTarget): void {
-    this.#target = target;
-    this.#away = false;
+    this.#present = target;
     this.#range = undefined;
     this.#stop = undefined;
     this.#vp = 0;
@@ -129,6 +127,12 @@ export class GdbSession {
     target.debugger.attach((stop) => this.#stopped(stop));
     target.debugger.setPoints(this.#points);
     if (this.#stopping || !this.#waiting) target.debugger.pause();
+  }
+
+  /** While there is one: what is asked for is that of a guest which stands still. */
+  get #target(): GdbTarget {
+    assert(this.#present !== undefined, 'GDB is answered only where there is a partition');
+    return this.#present;
   }
 
   #stopped(stop: DebugStop): void {
@@ -179,7 +183,7 @@ export class GdbSession {
 
   /** Serves a packet. While the guest runs GDB sends none; whoever does gets no reply. */
   #answer(data: Buffer): void {
-    if (this.#waiting || this.#away) return;
+    if (this.#waiting || this.#present === undefined) return;
     const text = data.toString('latin1');
     const reply = this.#serve(text[0] ?? '', text.slice(1), data);
     if (reply !== undefined) this.#reply(reply);
