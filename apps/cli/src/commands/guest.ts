@@ -37,7 +37,7 @@ export function addGuestCommands(program: Command, context: CommandContext): voi
     )
     .option('--name <name>', 'its name (default: the flavour, and the suite where one is given)')
     .option('--kernel-flavour <flavour>', 'as in linux-image-FLAVOUR: amd64, cloud-amd64, rt-amd64', 'amd64')
-    .option('--suite <suite>', 'take the kernel from there, as in bookworm-backports')
+    .option('--suite <suite>', 'take the kernel and its daemons from there, as in bookworm-backports')
     .addOption(
       new Option('--packages <names>', 'packages beside busybox')
         .argParser(parseNames)

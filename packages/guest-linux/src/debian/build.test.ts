@@ -40,6 +40,7 @@ describe('buildGuest', () => {
     expect(files).toEqual(
       expect.arrayContaining([
         ...['init', 'dev/console', 'usr/bin/busybox', 'usr/bin/sh', 'usr/bin/fio'],
+        'usr/libexec/hypervkvpd/hv_set_ifconfig',
         ...['hv_vmbus.ko', 'hv_storvsc.ko'].map((name) => `usr/${MODULES}/kernel/${name}`),
         ...['modules.dep', 'modules.alias'].map((name) => `usr/${MODULES}/${name}`),
       ]),
