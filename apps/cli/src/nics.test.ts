@@ -37,6 +37,8 @@ describe('--nic', () => {
     ['tap', /tap:tap0/],
     ['nat=x', /takes no 'x'/],
     ['nat,vlan=3', /one of a switch/],
+    ['nat,queues=0', /1 to 64 queues/],
+    ['nat,queues=2x', /1 to 64 queues/],
     ['switch=a,vlan=4095', /1 to 4094/],
     ['nat,mac=01:00:00:00:00:00', /must be even/],
     ['nat,mac=1', /no MAC address/],
@@ -58,6 +60,8 @@ describe('--nic', () => {
     expect(() => nicDevices([parseNic('nat,bus=vmbus')], { ...placement, integration: false })).toThrow(
       /bus=tulip/,
     );
+    expect(nicDevices([parseNic('none,queues=4')], placement)[0].options.maxSubChannels).toBe(3);
+    expect(() => nicDevices([parseNic('none,queues=4,bus=tulip')], placement)).toThrow(/bus=vmbus/);
   });
 
   it('puts the capture next to the adapter, and the line behind it', () => {

@@ -26,6 +26,8 @@ export interface NicRequest {
   readonly mac?: Uint8Array;
   /** @default 'vmbus' where the guest gets to know the hypervisor, else 'tulip' */
   readonly bus?: NicBus;
+  /** Channels that the guest may spread its connections over; of the synthetic adapter. @default 1 */
+  readonly queues?: number;
   /** Where its frames are written to. */
   readonly capture?: string;
   /** What is wrong with its line. */
@@ -59,6 +61,7 @@ export function parseNic(text: string): NicRequest {
     const lineOption = LINE_OPTIONS.get(name ?? '');
     if (name === 'mac') request.mac = macOf(value);
     else if (name === 'bus' && value in NIC_KINDS) request.bus = value as NicBus;
+    else if (name === 'queues') request.queues = queuesOf(value);
     else if (name === 'vlan') request.network = withVlan(request.network, value);
     else if (name === 'capture') request.capture = value;
     else if (lineOption !== undefined) line[lineOption] = numberOf(name, value);
@@ -132,7 +135,11 @@ export async function openNics(
 
 /** An adapter as a device. */
 interface NicSpec extends DeviceSpec {
-  readonly options: { readonly network: NetworkSpec; readonly mac?: Uint8Array };
+  readonly options: {
+    readonly network: NetworkSpec;
+    readonly mac?: Uint8Array;
+    readonly maxSubChannels?: number;
+  };
 }
 
 /**
@@ -146,19 +153,26 @@ export function nicDevices(requests: readonly NicRequest[], placement: NicPlacem
     throw new KenshoError('INVALID_OPTION', 'a forwarded port leads through a NAT: add --nic nat');
   }
   return requests.map((request, n) => {
-    const { mac, bus = integration ? 'vmbus' : 'tulip' } = request;
+    const { mac, queues, bus = integration ? 'vmbus' : 'tulip' } = request;
     if (bus === 'vmbus' && !integration) {
       throw new KenshoError(
         'INVALID_OPTION',
         'the synthetic adapter is part of the integration: give bus=tulip',
       );
     }
+    if (bus !== 'vmbus' && queues !== undefined) {
+      throw new KenshoError('INVALID_OPTION', 'only the synthetic adapter, bus=vmbus, has several queues');
+    }
     const network: NetworkSpec =
       n === behindNat ? { kind: 'nat', options: { forwards } satisfies NatOptions } : request.network;
     return {
       kind: NIC_KINDS[bus],
       id: `nic${n}`,
-      options: { network: around(network, request, epochMs), ...(mac === undefined ? {} : { mac }) },
+      options: {
+        network: around(network, request, epochMs),
+        ...(mac === undefined ? {} : { mac }),
+        ...(queues === undefined ? {} : { maxSubChannels: queues - 1 }),
+      },
     };
   });
 }
@@ -215,6 +229,13 @@ function withVlan(network: NetworkSpec, value: string): NetworkSpec {
     ...network,
     options: { ...options, vlan: { mode: 'access', id } } satisfies SwitchNetworkOptions,
   };
+}
+
+function queuesOf(value: string): number {
+  const count = Number(value);
+  if (!/^\d+$/.test(value) || count < 1 || count > 64)
+    throw new InvalidArgumentError('An adapter has 1 to 64 queues.');
+  return count;
 }
 
 function macOf(text: string): Uint8Array {

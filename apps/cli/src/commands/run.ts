@@ -190,6 +190,7 @@ export function addRunCommand(program: Command, context: CommandContext): void {
         '  replay:FILE, none   what a capture holds; nothing',
         '  KIND[:OPTIONS]      a network of a plugin’s',
         '  mac=, bus=, vlan=   its address; vmbus (default) or tulip (default with --no-integration); of a switch',
+        '  queues=N            channels of the synthetic adapter, which a guest with several processors uses (default 1)',
         '  capture=FILE        its frames as pcapng',
         '  loss=, duplicate=, reorder=   how often that happens to a frame, from 0 to 1; seed= for another sequence',
         '  delay=, jitter=, rate=        milliseconds, and bits a second, as in 10M',
