@@ -292,13 +292,10 @@ class ComponentCase {
     }
   }
 
-  /** Lets promises and the host's work go on until nothing moves. */
+  /** Lets the host's work go on until nothing moves, and promises that users of the service wait for with it. */
   async #rest(): Promise<void> {
-    for (let i = 0; i < 3; i++) {
-      await this.#machine.settle();
-      await Promise.resolve();
-    }
     await this.#machine.settle();
+    for (let turn = 0; turn < 6 && this.#settled < this.#uses; turn++) await this.#machine.settle();
   }
 
   async #open(): Promise<void> {
