@@ -2,7 +2,13 @@ import fs from 'node:fs';
 import { POWER_MANAGEMENT } from '@kensho/chipset';
 import { createLogger, type HostedPartition, type LogSink } from '@kensho/core';
 import type { PortForward } from '@kensho/devices-net';
-import { findGuest, GUEST_COMMAND_LINE, type LinuxGuestOptions, withScript } from '@kensho/guest-linux';
+import {
+  findGuest,
+  GUEST_COMMAND_LINE,
+  type LinuxGuestOptions,
+  memoryForInitrd,
+  withScript,
+} from '@kensho/guest-linux';
 import { type Command, Option } from 'commander';
 import { ESCAPE_KEY_HELP } from '../console/escape-keys.ts';
 import { StreamConsole, type StreamConsoleOptions } from '../console/stream-console.ts';
@@ -25,7 +31,6 @@ import { loadPlugins } from '../plugins.ts';
 import { RESET_ACTIONS, type ResetAction } from '../reset-policy.ts';
 import { Ended, type RunReport, runKernel } from '../run-kernel.ts';
 
-const DEFAULT_MEMORY = '512M';
 const DEFAULT_GUEST = 'amd64';
 
 interface RunFlags {
@@ -41,7 +46,7 @@ interface RunFlags {
   nic: readonly NicRequest[];
   forward: readonly PortForward[];
   plugin: readonly string[];
-  memory: number;
+  memory?: number;
   vps: number;
   serial: string;
   serial2?: string;
@@ -113,9 +118,10 @@ export function addRunCommand(program: Command, context: CommandContext): void {
         .default([], 'none'),
     )
     .addOption(
-      new Option('--memory <size>', 'RAM')
-        .argParser(parseSize)
-        .default(parseSize(DEFAULT_MEMORY), DEFAULT_MEMORY),
+      new Option(
+        '--memory <size>',
+        'RAM (default: 512M, or three times the initrd where that is more)',
+      ).argParser(parseSize),
     )
     .option('--name <name>', 'lets `kensho vm` control the machine by this name (default: nobody can)')
     .addOption(
@@ -244,7 +250,7 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
       onCrash: flags.onCrash,
       onReset: flags.onReset,
       machine: {
-        memoryBytes: flags.memory,
+        memoryBytes: flags.memory ?? memoryForInitrd(sizeOf(guest.initrd)),
         vpCount: flags.vps,
         clock: flags.clock,
         randomSeed: flags.seed,
@@ -311,6 +317,12 @@ function guestOf({ kernel, guest, initrd, cmdline, script }: RunFlags): {
     rootDisk:
       rootDisk === undefined ? [] : [{ path: rootDisk, format: 'raw', readOnly: false, overlay: true }],
   };
+}
+
+/** A file that is not there has none; whoever opens it says so. */
+function sizeOf(file: LinuxGuestOptions['initrd']): number {
+  if (typeof file !== 'string') return file?.length ?? 0;
+  return fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 interface SerialPort {
