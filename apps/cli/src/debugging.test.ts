@@ -63,7 +63,7 @@ function start(...args: readonly string[]) {
   };
 }
 
-describe('kensho run', { timeout: 60_000 }, () => {
+describe('kensho run', () => {
   it('writes a trace of the last instructions', async () => {
     const trace = await start('--cmdline', 't', '--trace', 'trace,last=3').ending;
     expect(trace.code).toBe(14);
@@ -103,7 +103,7 @@ async function debug(
   return { output, ending };
 }
 
-describe('GDB', { timeout: 60_000 }, () => {
+describe('GDB', () => {
   it.skipIf(gdb === undefined)(
     gdb === undefined ? 'debugs a kernel (skipped: there is no gdb on this machine)' : 'debugs a kernel',
     async () => {

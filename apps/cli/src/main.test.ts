@@ -39,7 +39,7 @@ const file = (name: string) => path.join(folder, name);
 const leftovers = () =>
   fs.readdirSync(folder).filter((name) => name.startsWith('.') || name.startsWith('kensho-'));
 
-describe.concurrent('bad input', { timeout: 60_000 }, () => {
+describe.concurrent('bad input', () => {
   it.each<[string[], number, RegExp]>([
     [['bogus'], 2, /unknown command 'bogus'/],
     [['bench', 'storage', '--depht', '3'], 2, /unknown option '--depht' \(Did you mean --depth\?\)/],
@@ -66,7 +66,7 @@ describe.concurrent('bad input', { timeout: 60_000 }, () => {
   });
 });
 
-describe.concurrent('help and version', { timeout: 60_000 }, () => {
+describe.concurrent('help and version', () => {
   it.each([
     [['--help'], /Commands:[\s\S]+bench[\s\S]+disk[\s\S]+Ends with 0/],
     [['bench', 'storage', '--help'], /--image <file>[\s\S]+--runs/],
@@ -80,7 +80,7 @@ describe.concurrent('help and version', { timeout: 60_000 }, () => {
   });
 });
 
-describe('disk', { timeout: 60_000 }, () => {
+describe('disk', () => {
   it('makes, describes, converts and checks images', async () => {
     expect(await kensho('disk', 'create', 'a.vhdx', '--size', '8M')).toEqual({
       code: 0,
@@ -129,7 +129,7 @@ describe('disk', { timeout: 60_000 }, () => {
   });
 });
 
-describe('fuzz', { timeout: 60_000 }, () => {
+describe('fuzz', () => {
   it('runs cases, and one of them again', async () => {
     const { code, stdout } = await kensho('fuzz', 'hypercall', '--cases', '20', '--seed', '7', '--json');
     expect(code).toBe(0);

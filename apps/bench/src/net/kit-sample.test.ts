@@ -43,7 +43,7 @@ function sampleOf(workload: NetWorkload, plugin?: Plugin): Promise<NetSample> {
 /** Past the greeting. */
 const FRAMES_BEFORE = 200;
 
-describe('a sample of two kit guests', { timeout: 30_000 }, () => {
+describe('a sample of two kit guests', () => {
   it.each(NET_WORKLOADS)('ends well on a switch: %s', async (workload) => {
     const { operations, counters, guestCounters, latencyNs, verification } = await sampleOf(workload);
     expect(operations).toBeGreaterThan(0);

@@ -58,7 +58,7 @@ async function sampleOn(
 
 const sizeOf = (views: readonly Uint8Array[]) => views.reduce((sum, view) => sum + view.length, 0);
 
-describe.each(PATHS)('a sample on the %s path', { timeout: 30_000 }, (path) => {
+describe.each(PATHS)('a sample on the %s path', (path) => {
   it('ends well on a disk that does what it should', async () => {
     const sample = await sampleOn(await knownDisk(), 'rand-write', path);
     expect(sample.verification.checkedBlocks).toBeGreaterThan(0);

@@ -21,7 +21,7 @@ function run(options: StorageBenchOptions): Promise<StorageReport> {
 }
 
 describe('storage benchmark', () => {
-  it('needs few hypercalls and interrupts on the enlightened path', { timeout: 60_000 }, async () => {
+  it('needs few hypercalls and interrupts on the enlightened path', async () => {
     const [alone, many] = await Promise.all([
       run({ paths: ['enlightened'], workloads: ['rand-read'], depths: [1] }),
       run({ paths: ['enlightened'], workloads: ['rand-read'], depths: [32] }),
@@ -38,7 +38,7 @@ describe('storage benchmark', () => {
     }
   });
 
-  it('verifies reads and writes over both paths', { timeout: 60_000 }, async () => {
+  it('verifies reads and writes over both paths', async () => {
     const report = await run({ workloads: ['seq-read', 'rand-write'], depths: [8] });
     expect(report.verified).toBe(true);
     expect(report.samples).toHaveLength(4);
@@ -57,7 +57,7 @@ describe('storage benchmark', () => {
     expect(report.ratios).toHaveLength(2);
   });
 
-  it('leaves a given image as it was', { timeout: 60_000 }, async () => {
+  it('leaves a given image as it was', async () => {
     const image = path.join(folder, 'disk.vhdx');
     await createDisk(image, { sizeBytes: 8 * MIB });
     const before = fs.readFileSync(image);

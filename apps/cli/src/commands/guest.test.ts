@@ -45,7 +45,7 @@ async function kensho(...args: readonly string[]): Promise<string> {
   return printed.join('\n');
 }
 
-describe('kensho guest', { timeout: 60_000 }, () => {
+describe('kensho guest', () => {
   it('lists guests', async () => {
     expect(await kensho('guest', 'list')).toContain(
       'Linux 6.1.0-9-amd64, 1 packages, 1 modules, initrd of 0 MiB',

@@ -33,7 +33,7 @@ function start(...args: readonly string[]): { child: ChildProcess; ending: Promi
 
 const run = (...args: readonly string[]) => start('--kernel', 'kernel', ...args).ending;
 
-describe('kensho run', { timeout: 60_000 }, () => {
+describe('kensho run', () => {
   it('joins the console to stdin and stdout', async () => {
     const { child, ending } = start('--kernel', 'kernel', '--cmdline', 'e');
     child.stdin?.write('one\ntwo\nq');

@@ -117,31 +117,27 @@ async function httpServer(): Promise<number> {
 }
 
 const title = 'Linux as the guest of a NAT, by a TAP';
-describe.skipIf(!able)(
-  able ? title : `${title} (needs root, socat, iproute2 and curl)`,
-  { timeout: 30_000 },
-  () => {
-    it.each([
-      ['large segments', undefined, true],
-      ['whole frames', undefined, false],
-      ['a bad line', { seed: 3, lossRate: 0.01, duplicateRate: 0.01, reorderRate: 0.02, delayMs: 1 }, true],
-    ] as const)('fetches and sends megabytes, with %s', async (_, line, offload) => {
-      const port = await httpServer();
-      const { inside, nat } = await linuxGuest(line, offload);
-      const url = `http://10.0.2.2:${port}/`;
-      const { stdout: fetched } = await inside('curl', '-s', url);
-      expect(sha256(fetched)).toBe(sha256(payload));
-      const { stdout: answer } = await inside('sh', '-c', `curl -s ${url} | curl -s -T - ${url}`);
-      expect(answer.toString()).toBe(sha256(payload));
-      await expect.poll(() => nat.load.tcpBytes).toBe(0);
-    });
+describe.skipIf(!able)(able ? title : `${title} (needs root, socat, iproute2 and curl)`, () => {
+  it.each([
+    ['large segments', undefined, true],
+    ['whole frames', undefined, false],
+    ['a bad line', { seed: 3, lossRate: 0.01, duplicateRate: 0.01, reorderRate: 0.02, delayMs: 1 }, true],
+  ] as const)('fetches and sends megabytes, with %s', async (_, line, offload) => {
+    const port = await httpServer();
+    const { inside, nat } = await linuxGuest(line, offload);
+    const url = `http://10.0.2.2:${port}/`;
+    const { stdout: fetched } = await inside('curl', '-s', url);
+    expect(sha256(fetched)).toBe(sha256(payload));
+    const { stdout: answer } = await inside('sh', '-c', `curl -s ${url} | curl -s -T - ${url}`);
+    expect(answer.toString()).toBe(sha256(payload));
+    await expect.poll(() => nat.load.tcpBytes).toBe(0);
+  });
 
-    it('is refused what the host refuses', async () => {
-      const { inside } = await linuxGuest();
-      await expect(inside('curl', '-s', '-m', '10', 'http://10.0.2.2:1/')).rejects.toMatchObject({ code: 7 });
-    });
-  },
-);
+  it('is refused what the host refuses', async () => {
+    const { inside } = await linuxGuest();
+    await expect(inside('curl', '-s', '-m', '10', 'http://10.0.2.2:1/')).rejects.toMatchObject({ code: 7 });
+  });
+});
 
 describe('TAP', () => {
   it.skipIf(!able)('keeps a held interface between two adapters', async () => {

@@ -456,26 +456,37 @@ describe('NAT: TCP', () => {
     expect([host.streams.length, nat.load.tcpFlows, count('tcp.refused')]).toEqual([8, 8, 92]);
   });
 
+  /** Opens and ends a connection; the NAT's side ends first, and is the one that waits. */
+  function openAndEnd({ guest, host, partition }: Awaited<ReturnType<typeof network>>, port: number) {
+    const events = recorder();
+    const connection = guest.tcp('1.2.3.4', port, 80, events);
+    connection.open();
+    const stream = host.streams[port - 1].events;
+    stream.connected();
+    partition.settle();
+    stream.ended();
+    partition.settle();
+    connection.end();
+    partition.settle();
+    stream.closed(undefined);
+    expect(events.events).toEqual(['established', 'ended', 'ended']);
+  }
+
   it('forgets a connection that is over where there is no room for another', async () => {
-    const { guest, host, nat, partition, count } = await network({ maxFlows: 4 });
-    for (let port = 1; port <= 10; port++) {
-      const events = recorder();
-      const connection = guest.tcp('1.2.3.4', port, 80, events);
-      connection.open();
-      const stream = host.streams[port - 1].events;
-      stream.connected();
-      partition.settle();
-      // The NAT's side ends first, and is the one that waits.
-      stream.ended();
-      partition.settle();
-      connection.end();
-      partition.settle();
-      stream.closed(undefined);
-      expect(events.events).toEqual(['established', 'ended', 'ended']);
-    }
+    const made = await network({ maxFlows: 4 });
+    const { nat, partition, count } = made;
+    for (let port = 1; port <= 10; port++) openAndEnd(made, port);
     expect([nat.load.tcpFlows, count('tcp.refused')]).toEqual([4, 0]);
     partition.advance(61_000);
     expect(nat.load.tcpFlows).toBe(0);
+  });
+
+  it('forgets none for a connection that is refused all the same', async () => {
+    const made = await network({ maxFlows: 4, maxHalfOpen: 1 });
+    const { guest, nat, count } = made;
+    for (let port = 1; port <= 3; port++) openAndEnd(made, port);
+    for (let port = 4; port <= 6; port++) guest.tcp('1.2.3.4', port, 80, recorder()).open();
+    expect([nat.load.tcpFlows, count('tcp.refused')]).toEqual([4, 2]);
   });
 
   it('forgets half-open connections whose guest is silent', async () => {

@@ -185,14 +185,10 @@ async function filled(kind: ImageKind, sizeBytes: number): Promise<TestImage> {
 }
 
 describe.each([vhdxKind, vhdKind])('$name after a power failure or a kill at any moment', (kind) => {
-  it.each([false, true])(
-    'opens with what was flushed; parent: %s',
-    { timeout: 60_000 },
-    async (withParent) => {
-      await fc.assert(
-        fc.asyncProperty(fc.integer(), (seed) => crashRun(kind, seed, withParent)),
-        { numRuns: 3, endOnFailure: true },
-      );
-    },
-  );
+  it.each([false, true])('opens with what was flushed; parent: %s', async (withParent) => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer(), (seed) => crashRun(kind, seed, withParent)),
+      { numRuns: 3, endOnFailure: true },
+    );
+  });
 });
