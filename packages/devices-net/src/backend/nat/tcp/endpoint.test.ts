@@ -312,6 +312,26 @@ describe('TcpEndpoint', () => {
     expect(b.events).not.toContain('reset');
   });
 
+  it('waits anew when the other side ends once more, since that has not heard the acknowledgement', () => {
+    const { a, b, line, run } = pair();
+    a.endpoint.open();
+    run(10);
+    a.endpoint.end();
+    run(10);
+    b.endpoint.end();
+    run(0);
+    line.loss = 1;
+    run(20_000);
+    expect([a.endpoint.isWaiting, b.endpoint.isClosed]).toEqual([true, false]);
+    line.loss = 0;
+    run(30_000);
+    expect(b.events.at(-1)).toBe('ended');
+    run(20_000);
+    expect(a.endpoint.isWaiting).toBe(true);
+    run(50_000);
+    expect(a.endpoint.isClosed).toBe(true);
+  });
+
   it('gives up on a side that no longer answers', () => {
     const line = { loss: 0 };
     const { a, run } = pair(line);

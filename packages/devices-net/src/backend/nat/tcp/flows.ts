@@ -185,19 +185,20 @@ export class TcpFlows implements FlowOwner {
   }
 
   #admits(): boolean {
-    if (this.#flows.size >= this.#maxFlows) this.#makeRoom();
-    if (this.#flows.size < this.#maxFlows && this.#halfOpen < this.#maxHalfOpen) return true;
-    this.#refused.value++;
-    return false;
+    const hasRoom =
+      this.#halfOpen < this.#maxHalfOpen && (this.#flows.size < this.#maxFlows || this.#makeRoom());
+    if (!hasRoom) this.#refused.value++;
+    return hasRoom;
   }
 
-  /** Forgets the oldest connection that only waits. */
-  #makeRoom(): void {
+  /** Forgets a connection that only waits; false where there is none. */
+  #makeRoom(): boolean {
     for (const flow of this.#flows) {
       if (!flow.isWaiting) continue;
       flow.discard();
-      return;
+      return true;
     }
+    return false;
   }
 
   /** Answers a segment of no connection (RFC 9293, 3.10.7.1). */
