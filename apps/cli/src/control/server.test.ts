@@ -126,6 +126,20 @@ describe('a machine’s control', () => {
     expect(await waiting).toBe('power-off');
   });
 
+  it('answers a client that was there before its end, and asks only behind it', async () => {
+    const server = await listen(() => new Promise(() => {}));
+    const socket = net.connect(socketPath('machine'));
+    let text = '';
+    socket.on('data', (piece) => (text += piece));
+    await new Promise((resolve) => socket.once('connect', resolve));
+    // The server has it by then.
+    await expect(call('machine', 'x', {}, { signal: AbortSignal.timeout(50) })).rejects.toThrow();
+    await server.close();
+    socket.write('{"kensho":1,"verb":"endless"}\n');
+    await new Promise((resolve) => socket.once('close', resolve));
+    expect(text).toContain('MACHINE_ENDED');
+  });
+
   it('hears of a client that goes, and of its own end', async () => {
     const reasons: string[] = [];
     const begun: (() => void)[] = [];

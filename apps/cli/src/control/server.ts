@@ -107,6 +107,7 @@ async function answer(
   let reply: ControlReply;
   try {
     const { verb, args } = parseRequest(line);
+    signal.throwIfAborted();
     const result = handle(verb, args, {
       signal,
       progress(progress) {
