@@ -120,8 +120,8 @@ export function readGuest(folder: string, name: string): BuiltGuest | undefined 
 const MIB = 2 ** 20;
 
 /**
- * RAM with which a guest boots whose initrd has that size: while Linux unpacks it there are two of it, of which the
- * unpacked one may take half of the memory (the size of a tmpfs).
+ * RAM with which a guest boots whose initrd has that size, and is not compressed: while Linux unpacks it there are two
+ * of it, of which the unpacked one may take half of the memory (the size of a tmpfs).
  */
 export function memoryForInitrd(initrdBytes: number): number {
   return Math.max(512, Math.ceil((3 * initrdBytes) / MIB)) * MIB;
