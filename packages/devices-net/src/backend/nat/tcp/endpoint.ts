@@ -280,7 +280,7 @@ export class TcpEndpoint {
       if (this.#state === 'syn-received') this.#sendSyn();
       else if (segment.length > 0) this.#sendAck();
       else this.#challenge();
-      // The other side's end once more: its time to do so begins again.
+      // The other side's end once more, since an acknowledgement was lost: this one may be, too.
       if (this.isWaiting && segment.has(Flag.FIN)) this.#deadlines.expiryNs = this.#now() + TIME_WAIT_NS;
       return;
     }
