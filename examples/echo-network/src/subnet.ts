@@ -13,7 +13,10 @@ export function parseSubnet(text: unknown): Subnet {
   const [, address = '', prefix] = /^([\d.]+)\/(\d{1,2})$/.exec(String(text)) ?? [];
   const bits = Number(prefix);
   if (!isIPv4(address) || !(bits >= 1 && bits <= 30)) {
-    throw new KenshoError('BAD_SUBNET', `'${text}' is no subnet with hosts in it: write it as 192.0.2.0/24`);
+    throw new KenshoError(
+      'BAD_SUBNET',
+      `'${text ?? ''}' is no subnet with hosts in it: write it as 192.0.2.0/24`,
+    );
   }
   const number = address.split('.').reduce((value, part) => value * 256 + Number(part), 0);
   const hosts = 2 ** (32 - bits);

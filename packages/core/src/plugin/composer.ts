@@ -161,7 +161,7 @@ class ContributionTable implements Contributions {
       const known = this.all(point).map((contribution) => contribution.id);
       throw new KenshoError(
         'UNKNOWN_CONTRIBUTION',
-        `no ${point.name} '${id}': ${known.length === 0 ? 'no plugin contributes any' : `there are ${known.join(', ')}`}`,
+        `no ${point.name} '${id}': ${known.length === 0 ? 'no plugin contributes any' : `give one of ${known.join(', ')}`}`,
       );
     }
     return found.value as unknown as T;

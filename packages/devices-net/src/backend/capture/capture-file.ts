@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { KenshoError } from '@kensho/core';
 import type { NetworkAdapter } from '../port.ts';
-import { fileHeader, statisticsBlock } from './pcapng.ts';
+import { fileHeader, isCapture, statisticsBlock } from './pcapng.ts';
 
 /** What is collected before it is written at the latest. */
 const BUFFER_BYTES = 256 * 1024;
@@ -18,16 +18,19 @@ export class CaptureFile {
   #frames = 0;
   #dropped = 0;
 
-  /** Throws KenshoError CAPTURE_FILE where it cannot be written. */
+  /** Throws KenshoError CAPTURE_FILE where it cannot be written, or is a file of another kind. */
   constructor(path: string) {
     this.path = path;
     try {
-      this.#fd = fs.openSync(path, 'w');
+      if (!isForeign(path)) this.#fd = fs.openSync(path, 'w');
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
       throw new KenshoError('CAPTURE_FILE', `${path}: cannot be written (${code}); choose another`, {
         cause,
       });
+    }
+    if (this.#fd === undefined) {
+      throw new KenshoError('CAPTURE_FILE', `${path}: is there and is no capture; choose another`);
     }
   }
 
@@ -78,6 +81,7 @@ export class CaptureFile {
       this.#writtenBytes += bytes.length;
       return undefined;
     } catch (error) {
+      this.#cut();
       fs.closeSync(this.#fd);
       this.#fd = undefined;
       return error;
@@ -97,8 +101,29 @@ export class CaptureFile {
     this.#fd = undefined;
   }
 
+  /** Takes away the part of a block that was written; a pipe has none. */
+  #cut(): void {
+    try {
+      if (this.#fd !== undefined) fs.ftruncateSync(this.#fd, this.#writtenBytes);
+    } catch {}
+  }
+
   #push(block: Uint8Array): void {
     this.#pending.push(block);
     this.#pendingBytes += block.length;
   }
+}
+
+/** Whether a capture would replace something that is none. */
+function isForeign(path: string): boolean {
+  const stat = fs.statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined || !stat.isFile() || stat.size === 0) return false;
+  const start = new Uint8Array(4);
+  const fd = fs.openSync(path, 'r');
+  try {
+    fs.readSync(fd, start);
+  } finally {
+    fs.closeSync(fd);
+  }
+  return !isCapture(start);
 }

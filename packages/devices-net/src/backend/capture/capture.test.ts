@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestAdapter, TestPartition, testFrame } from '../../test-utils/network.ts';
 import { createCable } from '../cable.ts';
 import { type CaptureOptions, capture } from './capture.ts';
+import { CaptureFile } from './capture-file.ts';
 import { Direction, fileHeader, packetBlock, readCapture } from './pcapng.ts';
 import { replay } from './replay.ts';
 
@@ -145,6 +146,22 @@ describe('readCapture', () => {
       }),
       { numRuns: 50 },
     );
+  });
+
+  it.each([[], [0xd4, 0xc3, 0xb2, 0xa1]])('takes no other file for a capture: %j', (...bytes) => {
+    expect(() => readCapture(Uint8Array.from(bytes))).toThrow(/no pcapng file/);
+  });
+
+  it('replaces captures and empty files only', () => {
+    const file = path.join(folder, 'image');
+    for (const there of [fileHeader({ name: 'nic', description: '', mac: new Uint8Array(6) }), '']) {
+      fs.writeFileSync(file, there);
+      new CaptureFile(file).close();
+      expect(fs.statSync(file).size).toBe(0);
+    }
+    fs.writeFileSync(file, 'conectix');
+    expect(() => new CaptureFile(file)).toThrow(/is no capture/);
+    expect(fs.readFileSync(file, 'utf8')).toBe('conectix');
   });
 
   it('reads what is damaged or says where, and never anything else', () => {

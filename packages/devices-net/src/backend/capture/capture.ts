@@ -14,7 +14,7 @@ import { CaptureFile } from './capture-file.ts';
 import { Direction, packetBlock } from './pcapng.ts';
 
 export interface CaptureOptions {
-  /** Where the capture goes; what is there is replaced. Or a file that is open, which goes on. */
+  /** Where the capture goes; a capture that is there is replaced, another file is not. Or a file that is open, which goes on. */
   readonly file: string | CaptureFile;
   /**
    * The time of day, in milliseconds since 1970, when the partition's clock was at 0; a function says what it is now,

@@ -125,6 +125,11 @@ export interface CapturedFrame {
   readonly bytes: Uint8Array;
 }
 
+/** Whether a file begins as captures of this format do; its type reads the same in either order. */
+export function isCapture(file: Uint8Array): boolean {
+  return file.length >= 4 && dataViewOf(file).getUint32(0, true) === BlockType.SECTION_HEADER;
+}
+
 /**
  * The Ethernet frames of a capture, in order; views of its bytes. Those of other media, and those that were cut
  * short, are left out. Throws KenshoError BAD_CAPTURE where it is damaged.
@@ -136,6 +141,9 @@ export function readCapture(file: Uint8Array): CapturedFrame[] {
   let interfaces: { ethernet: boolean; unitsPerSecond: number }[] = [];
   let firstNs: number | undefined;
   let at = 0;
+  if (!isCapture(file)) {
+    throw new KenshoError('BAD_CAPTURE', 'this is no pcapng file; convert a pcap with: editcap -F pcapng');
+  }
   while (at < file.length) {
     if (at + MIN_BLOCK_BYTES > file.length) throw damaged(at);
     const isSection = view.getUint32(at, true) === BlockType.SECTION_HEADER;
@@ -143,8 +151,6 @@ export function readCapture(file: Uint8Array): CapturedFrame[] {
       little = view.getUint32(at + 8, true) === BYTE_ORDER_MAGIC;
       if (!little && view.getUint32(at + 8) !== BYTE_ORDER_MAGIC) throw damaged(at);
       interfaces = [];
-    } else if (at === 0) {
-      throw new KenshoError('BAD_CAPTURE', 'this is no pcapng file');
     }
     const lengthBytes = view.getUint32(at + 4, little);
     const end = at + lengthBytes;

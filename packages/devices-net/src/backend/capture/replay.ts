@@ -32,9 +32,19 @@ export const replayKind: NetworkKind = {
       const { code } = cause as NodeJS.ErrnoException;
       throw new KenshoError('CAPTURE_FILE', `${file}: cannot be read (${code}); check the path`, { cause });
     }
-    return replay(readCapture(bytes), replayOptions, networkServices(partition));
+    return replay(framesOf(file, bytes), replayOptions, networkServices(partition));
   },
 };
+
+/** The frames of a capture; what is wrong with it is told with its name. */
+function framesOf(file: string, bytes: Uint8Array): CapturedFrame[] {
+  try {
+    return readCapture(bytes);
+  } catch (cause) {
+    if (!(cause instanceof KenshoError)) throw cause;
+    throw new KenshoError(cause.code, `${file}: ${cause.message}`, { cause });
+  }
+}
 
 /**
  * A network on which frames come as they did once, from the moment an adapter is plugged in. What it sends goes
