@@ -14,7 +14,8 @@ export const ExitCode = {
   GUEST_TRIPLE_FAULT: 14,
   /** As `timeout` of the coreutils. */
   TIME_OUT: 124,
-  /** Ended by SIGINT or SIGTERM: 128 and the signal's number, as shells count. */
+  /** Ended by a signal: 128 and the signal's number, as shells count. */
+  SIGHUP: 129,
   SIGINT: 130,
   SIGTERM: 143,
 } as const;
@@ -42,6 +43,8 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
   'SETTINGS_DIFFER',
   'INVALID_PARTITION_OPTIONS',
   'PORTS_IN_USE',
+  'UNKNOWN_CONTRIBUTION',
+  'TAP_NAME',
 ]);
 
 /** What is said of an error, and what the command ends with. */

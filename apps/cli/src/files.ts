@@ -24,6 +24,15 @@ export function makeFolder(folder: string): void {
   for (const at of missing) fs.mkdirSync(at);
 }
 
+/** A file's content. What is thrown where it cannot be read names it, which Node leaves out for a folder. */
+export function readWhole(file: string): Buffer {
+  try {
+    return fs.readFileSync(file);
+  } catch (error) {
+    throw Object.assign(error as Error, { path: file });
+  }
+}
+
 /** Replaces a text file as a whole. */
 export function writeWhole(file: string, text: string): void {
   const temporary = temporaryName(file);

@@ -80,6 +80,21 @@ describe.concurrent('help and version', () => {
   });
 });
 
+describe.runIf(fs.existsSync('/dev/full'))('a full disk behind stdout', () => {
+  it.each([[['fuzz', '--list']], [['run', '--help']]])('kensho %j', async (args) => {
+    const main = path.join(import.meta.dirname, 'main.ts');
+    const full = fs.openSync('/dev/full', 'w');
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
+      stdio: ['ignore', full, 'pipe'],
+    });
+    fs.closeSync(full);
+    let stderr = '';
+    child.stderr?.on('data', (data) => (stderr += data));
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'kensho: stdout: no space left on device\n' });
+  });
+});
+
 describe('disk', () => {
   it('makes, describes, converts and checks images', async () => {
     expect(await kensho('disk', 'create', 'a.vhdx', '--size', '8M')).toEqual({

@@ -10,20 +10,33 @@ const manifest: { version: string } = JSON.parse(
 
 /** The first signal lets the command clean up; a second one does not wait. */
 const interruption = new AbortController();
-function interruptBy(signal: 'SIGINT' | 'SIGTERM'): void {
+function interruptBy(signal: 'SIGHUP' | 'SIGINT' | 'SIGTERM'): void {
   process.on(signal, () => {
     if (interruption.signal.aborted) process.exit(ExitCode[signal]);
     interruption.abort(new Interrupted(ExitCode[signal]));
   });
 }
+interruptBy('SIGHUP');
 interruptBy('SIGINT');
 interruptBy('SIGTERM');
 
-// `kensho ... | head`: whoever read has seen enough.
+function report(error: unknown): void {
+  const { line, exitCode } = explain(error);
+  // `kensho ... | head`: whoever read has seen enough.
+  if (exitCode !== ExitCode.OK) process.stderr.write(`kensho: ${line}\n`);
+  process.exitCode = exitCode;
+}
+
+// The command cleans up as after a signal; it may also have done all that it had to.
+let isDone = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(ExitCode.OK);
-  throw error;
+  if (interruption.signal.aborted) return;
+  const gone = error.code === 'EPIPE';
+  interruption.abort(gone ? new Interrupted(ExitCode.OK) : Object.assign(error, { path: 'stdout' }));
+  if (isDone) report(interruption.signal.reason);
 });
+// There is nobody to tell.
+process.stderr.on('error', () => {});
 
 const program = createProgram({
   version: manifest.version,
@@ -39,8 +52,7 @@ try {
     process.exitCode = error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE;
   } else {
     // Whatever failed because the user ended the command is not what the user wants to hear of.
-    const { line, exitCode } = explain(interruption.signal.aborted ? interruption.signal.reason : error);
-    process.stderr.write(`kensho: ${line}\n`);
-    process.exitCode = exitCode;
+    report(interruption.signal.aborted ? interruption.signal.reason : error);
   }
 }
+isDone = true;

@@ -44,6 +44,11 @@ describe('--nic', () => {
     ['nat,mac=1', /no MAC address/],
     ['nat,bus=pci', /There is no 'bus=pci'/],
     ['nat,loss=much', /Give loss a number/],
+    ['nat,reorder=1.5', /Give reorder a number from 0 to 1/],
+    ['nat,rate=0', /above 0/],
+    ['nat,loss=0.1,seed=1.5', /Give seed a whole number/],
+    ['capture', /as in nat,capture=boot.pcapng/],
+    ['impaired:1', /as in nat,capture=boot.pcapng/],
     ['nat,capture=', /There is no 'capture='/],
     ['nat,what', /There is no 'what'/],
   ])('refuses %s', (text, message) => {
@@ -62,6 +67,14 @@ describe('--nic', () => {
     );
     expect(nicDevices([parseNic('none,queues=4')], placement)[0].options.maxSubChannels).toBe(3);
     expect(() => nicDevices([parseNic('none,queues=4,bus=tulip')], placement)).toThrow(/bus=vmbus/);
+  });
+
+  it.each([
+    ['none,capture=a', 'none,capture=./a'],
+    ['replay:a,capture=a', 'none'],
+    ['none,capture=a', 'replay:a'],
+  ])('keeps captures apart from what else is in use: %s and %s', (...nics) => {
+    expect(() => nicDevices(nics.map(parseNic), placement)).toThrow(/a: has another use/);
   });
 
   it('puts the capture next to the adapter, and the line behind it', () => {

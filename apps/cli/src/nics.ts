@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import path from 'node:path';
 import { type Contributions, type DeviceSpec, KenshoError, TeardownStack } from '@kensho/core';
 import {
   type CaptureNetworkOptions,
@@ -50,6 +51,9 @@ const LINE_OPTIONS: ReadonlyMap<string, keyof Omit<ImpairedNetworkOptions, 'netw
   ['rate', 'bitsPerSecond'],
   ['seed', 'seed'],
 ]);
+
+/** Those that say how often something happens. */
+const RATES: ReadonlySet<string> = new Set(['loss', 'duplicate', 'reorder']);
 
 /** Takes `NETWORK[,option=value]...` apart. Any kind of network that a plugin brings can be named: `KIND[:OPTIONS]`. */
 export function parseNic(text: string): NicRequest {
@@ -143,7 +147,8 @@ interface NicSpec extends DeviceSpec {
 }
 
 /**
- * The adapters as devices of a machine. Throws KenshoError INVALID_OPTION for a bus that there is not, and for
+ * The adapters as devices of a machine. Throws KenshoError INVALID_OPTION for a bus that there is not, for a
+ * capture into a file that has another use, and for
  * forwarded ports where no adapter is behind a NAT.
  */
 export function nicDevices(requests: readonly NicRequest[], placement: NicPlacement): NicSpec[] {
@@ -152,6 +157,7 @@ export function nicDevices(requests: readonly NicRequest[], placement: NicPlacem
   if (forwards.length > 0 && behindNat < 0) {
     throw new KenshoError('INVALID_OPTION', 'a forwarded port leads through a NAT: add --nic nat');
   }
+  checkCaptures(requests);
   return requests.map((request, n) => {
     const { mac, queues, bus = integration ? 'vmbus' : 'tulip' } = request;
     if (bus === 'vmbus' && !integration) {
@@ -175,6 +181,22 @@ export function nicDevices(requests: readonly NicRequest[], placement: NicPlacem
       },
     };
   });
+}
+
+/** A capture would end another one's file, or what is to be replayed. */
+function checkCaptures(requests: readonly NicRequest[]): void {
+  const taken = new Set<string>();
+  for (const { network } of requests) {
+    if (network.kind === 'replay') taken.add(path.resolve((network.options as ReplayNetworkOptions).file));
+  }
+  for (const { capture } of requests) {
+    if (capture === undefined) continue;
+    const file = path.resolve(capture);
+    if (taken.has(file)) {
+      throw new KenshoError('INVALID_OPTION', `${capture}: has another use; give each capture its own file`);
+    }
+    taken.add(file);
+  }
 }
 
 /** The capture is next to the adapter: it sees what the adapter sees. */
@@ -214,6 +236,11 @@ function parseNetwork(text: string): NetworkSpec {
     case 'none':
       if (value !== undefined) throw new InvalidArgumentError(`Network ${kind} takes no '${value}'.`);
       return { kind };
+    case 'capture':
+    case 'impaired':
+      throw new InvalidArgumentError(
+        `Network ${kind} is around another: give its options to that, as in nat,capture=boot.pcapng.`,
+      );
     default:
       // A plugin's: what stands behind its name are its options, as they stand there.
       return value === undefined ? { kind } : { kind, options: value };
@@ -250,5 +277,10 @@ function macOf(text: string): Uint8Array {
 function numberOf(name: string, text: string): number {
   const groups = /^(?<count>\d+(\.\d+)?)(?<unit>[kMG]?)$/.exec(text)?.groups;
   if (groups === undefined) throw new InvalidArgumentError(`Give ${name} a number.`);
-  return Number(groups.count) * { '': 1, k: 1e3, M: 1e6, G: 1e9 }[groups.unit as '' | 'k' | 'M' | 'G'];
+  const value = Number(groups.count) * { '': 1, k: 1e3, M: 1e6, G: 1e9 }[groups.unit as '' | 'k' | 'M' | 'G'];
+  if (RATES.has(name) && value > 1) throw new InvalidArgumentError(`Give ${name} a number from 0 to 1.`);
+  if (name === 'rate' && value === 0) throw new InvalidArgumentError('Give rate a number above 0.');
+  if (name === 'seed' && !Number.isSafeInteger(value))
+    throw new InvalidArgumentError('Give seed a whole number.');
+  return value;
 }

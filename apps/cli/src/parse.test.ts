@@ -35,6 +35,7 @@ describe('counts, seconds and names', () => {
   it('take what they should', () => {
     expect(parseCount('32')).toBe(32);
     expect(parseSeconds('0.25')).toBe(0.25);
+    expect(parseSeconds('2147483')).toBe(2_147_483);
     expect([parsePort('f4'), parsePort('0x3F8')]).toEqual([0xf4, 0x3f8]);
     expect(parseList(parseSize)('4k, 1M')).toEqual([4096, 2 ** 20]);
     const parse = parseNames(['a', 'b'], 'all');
@@ -44,7 +45,7 @@ describe('counts, seconds and names', () => {
 
   it('refuse the rest', () => {
     for (const text of ['', '-1', '1.5', 'x', '1e99']) expect(() => parseCount(text)).toThrow();
-    for (const text of ['', '-1', '.5', 'x', '1e3']) expect(() => parseSeconds(text)).toThrow();
+    for (const text of ['', '-1', '.5', 'x', '1e3', '2147484']) expect(() => parseSeconds(text)).toThrow();
     for (const text of ['', 'g', '0x', '12345', '-1']) expect(() => parsePort(text)).toThrow(/hexadecimal/);
     expect(() => parseNames(['a', 'b'], 'all')('a,c')).toThrow(/a, b, or all/);
   });

@@ -28,10 +28,16 @@ export function parsePort(text: string): number {
   return Number.parseInt(digits, 16);
 }
 
+/** As much as a timer of Node's takes. */
+const MAX_SECONDS = Math.floor((2 ** 31 - 1) / 1000);
+
 /** A number of seconds, with a fraction if need be. */
 export function parseSeconds(text: string): number {
-  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError('Give a number of seconds.');
-  return Number(text);
+  const seconds = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || seconds > MAX_SECONDS) {
+    throw new InvalidArgumentError(`Give a number of seconds, at most ${MAX_SECONDS}.`);
+  }
+  return seconds;
 }
 
 /** Makes a parser of comma-separated names out of those that there are; `all` stands for every one. */

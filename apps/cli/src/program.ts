@@ -33,7 +33,7 @@ export function createProgram(context: CommandContext): Command {
       [
         '',
         'Sizes are bytes or a number with k, M, G or T (powers of 1024). Results go to stdout, everything else to stderr.',
-        'Ends with 0; 1 where it failed; 2 where the command line makes no sense; 130 when interrupted.',
+        'Ends with 0; 1 where it failed; 2 where the command line makes no sense; 130 when interrupted, 143 by SIGTERM, 129 by SIGHUP.',
         'Help for a command: kensho bench storage --help',
       ].join('\n'),
     );

@@ -1,4 +1,3 @@
-import fs from 'node:fs';
 import path from 'node:path';
 import {
   BENCH_GUESTS,
@@ -26,7 +25,7 @@ import { KenshoError } from '@kensho/core';
 import { buildGuest } from '@kensho/guest-linux';
 import { type Command, Option } from 'commander';
 import { type CommandContext, printJson } from '../context.ts';
-import { checkFolder, makeFolder, writeWhole } from '../files.ts';
+import { checkFolder, makeFolder, readWhole, writeWhole } from '../files.ts';
 import { guestsFolder } from '../guests.ts';
 import { parseCount, parseList, parseNames, parseSeconds, parseSize } from '../parse.ts';
 import { Progress } from '../progress.ts';
@@ -257,5 +256,5 @@ function progressLine({ done, total, now }: BenchProgress): string {
 }
 
 function readReport(file: string): Report {
-  return parseReport(fs.readFileSync(file, 'utf8'), file);
+  return parseReport(readWhole(file).toString(), file);
 }

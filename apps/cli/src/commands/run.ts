@@ -22,7 +22,8 @@ import {
   type TraceRequest,
 } from '../debugging.ts';
 import { DISK_SYNTAX, type DiskRequest, parseDisk } from '../disks.ts';
-import { UsageError } from '../exit.ts';
+import { explain, UsageError } from '../exit.ts';
+import { readWhole } from '../files.ts';
 import { explainEnd } from '../guest-end.ts';
 import { guestsFolder } from '../guests.ts';
 import { FORWARD_SYNTAX, NIC_SYNTAX, type NicRequest, parseForward, parseNic } from '../nics.ts';
@@ -282,7 +283,7 @@ async function boot(flags: RunFlags, context: CommandContext): Promise<RunReport
       onUnload() {
         partition = undefined;
       },
-      logger: flags.verbose ? createLogger(logLine) : undefined,
+      logger: createLogger(flags.verbose ? logLine : errorLine()),
     });
   } finally {
     await serial.close();
@@ -311,7 +312,7 @@ function guestOf({ kernel, guest, initrd, cmdline, script }: RunFlags): {
   return {
     guest: {
       kernel: built.kernel,
-      initrd: script === undefined ? image : withScript(fs.readFileSync(image), fs.readFileSync(script)),
+      initrd: script === undefined ? image : withScript(readWhole(image), readWhole(script)),
       commandLine: `${built.commandLine} ${cmdline}`.trim(),
     },
     rootDisk:
@@ -367,6 +368,19 @@ const logLine: LogSink = (level, scope, message, fields) => {
   const facts = Object.entries(fields ?? {}).map(([name, value]) => ` ${name}=${String(value)}`);
   process.stderr.write(`${level} ${scope}: ${message}${facts.join('')}\n`);
 };
+
+/** What failed at the host is told in any case, each once. */
+function errorLine(): LogSink {
+  const told = new Set<string>();
+  return (level, _, message, fields) => {
+    if (level !== 'error') return;
+    const { error } = fields ?? {};
+    const line = error === undefined ? message : `${message}: ${explain(error).line}`;
+    if (told.has(line)) return;
+    told.add(line);
+    process.stderr.write(`kensho: ${line}\n`);
+  };
+}
 
 /** Crash parameters are wider than a JSON number. */
 function jsonOf(kernel: string, { end, ...report }: RunReport): unknown {

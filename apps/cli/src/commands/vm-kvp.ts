@@ -32,7 +32,7 @@ export function addKvpCommands(vm: Command, context: CommandContext): void {
     .argument('<key>')
     .addOption(pool('guest'))
     .action(async (name: string, key: string, { json, pool }: JsonFlag & { pool: string }) => {
-      const value = (await call(name, 'kvp-get', { pool, key })) as string | number;
+      const value = (await call(name, 'kvp-get', { pool, key }, context)) as string | number;
       if (json) printJson(context, { key, value });
       else context.print(printable(value));
     });
@@ -42,7 +42,7 @@ export function addKvpCommands(vm: Command, context: CommandContext): void {
     .argument('<value>')
     .addOption(pool('external'))
     .action(async (name: string, key: string, value: string, { json, pool }: JsonFlag & { pool: string }) => {
-      await call(name, 'kvp-set', { pool, key, value });
+      await call(name, 'kvp-set', { pool, key, value }, context);
       if (json) printJson(context, { key, value });
     });
   machineCommand(kvp, 'delete', 'remove a pair')
@@ -50,7 +50,7 @@ export function addKvpCommands(vm: Command, context: CommandContext): void {
     .argument('<key>')
     .addOption(pool('external'))
     .action(async (name: string, key: string, { json, pool }: JsonFlag & { pool: string }) => {
-      const outcome = (await call(name, 'kvp-delete', { pool, key })) as { deleted: boolean };
+      const outcome = (await call(name, 'kvp-delete', { pool, key }, context)) as { deleted: boolean };
       if (json) printJson(context, outcome);
       else if (!outcome.deleted) context.print(`${name}: there was no '${key}'`);
     });
@@ -58,7 +58,10 @@ export function addKvpCommands(vm: Command, context: CommandContext): void {
     .description('Lists the pairs of a pool.')
     .addOption(pool('auto'))
     .action(async (name: string, { json, pool }: JsonFlag & { pool: string }) => {
-      const items = (await call(name, 'kvp-list', { pool })) as { key: string; value: string | number }[];
+      const items = (await call(name, 'kvp-list', { pool }, context)) as {
+        key: string;
+        value: string | number;
+      }[];
       if (json) printJson(context, items);
       else
         for (const { key, value } of items) context.print(`${pc.bold(printable(key))}=${printable(value)}`);
@@ -71,7 +74,7 @@ function addAddresses(kvp: Command, context: CommandContext): void {
     .description('Asks the guest for the IP addresses of its network adapters on VMBus.')
     .option('--adapter <adapter>', 'one adapter, as in nic0 (default: all)')
     .action(async (name: string, { json, adapter }: JsonFlag & { adapter?: string }) => {
-      const found = (await call(name, 'addresses', { adapter })) as AdapterAddresses[];
+      const found = (await call(name, 'addresses', { adapter }, context)) as AdapterAddresses[];
       if (json) printJson(context, found);
       else context.print(found.map(addressesText).join('\n'));
     });
@@ -92,7 +95,7 @@ function addAddresses(kvp: Command, context: CommandContext): void {
       const { json, adapter, dhcp = false, address: addresses = [], gateway = [], dns = [] } = flags;
       if (!dhcp && addresses.length === 0) throw new UsageError('say what it gets: --address or --dhcp');
       const args = { adapter, dhcp, addresses, gateways: gateway, dnsServers: dns };
-      await call(name, 'set-addresses', args);
+      await call(name, 'set-addresses', args, context);
       if (json) printJson(context, args);
     });
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -104,6 +105,41 @@ describe('kensho vm', { timeout: 120_000 }, () => {
     expect((await vm('show', 'again')).stdout).toMatch(/\nrestarts +2\n/);
     child.stdin?.write('q');
     expect(await ending).toMatchObject({ code: 0, stdout: 'hello\nrhello\nrhello\nq' });
+  });
+
+  it('does not wait for a machine that does not answer', async () => {
+    const run = path.join(folder, 'run');
+    fs.mkdirSync(run, { recursive: true, mode: 0o700 });
+    const silent = net.createServer({ allowHalfOpen: true }, (socket) => socket.on('error', () => {}));
+    await new Promise<void>((resolve) => silent.listen(path.join(run, 'one.sock'), resolve));
+    expect(await vm('list', '--json')).toEqual({
+      code: 0,
+      stdout: '[]\n',
+      stderr: 'kensho: one: does not answer\n',
+    });
+    const asked = new Promise((resolve) =>
+      silent.once('connection', (socket) => socket.once('data', resolve)),
+    );
+    const { child, ending } = start('vm', 'show', 'one');
+    await asked;
+    child.kill('SIGTERM');
+    expect(await ending).toEqual({ code: 143, stdout: '', stderr: 'kensho: interrupted\n' });
+    silent.close();
+  });
+
+  it('leaves nothing behind when the terminal goes', async () => {
+    const { child, ending } = await machine('one');
+    child.kill('SIGHUP');
+    expect(await ending).toMatchObject({ code: 129, stderr: 'kensho: interrupted\n' });
+    expect(fs.readdirSync(path.join(folder, 'run'))).toEqual([]);
+  });
+
+  it('ends a machine in good order when nobody reads its console any more', async () => {
+    const { child, ending } = await machine('one');
+    child.stdout?.destroy();
+    child.stdin?.write('xyz');
+    expect(await ending).toMatchObject({ code: 0, stderr: '' });
+    expect(fs.readdirSync(path.join(folder, 'run'))).toEqual([]);
   });
 
   it('forgets a machine that was killed', async () => {

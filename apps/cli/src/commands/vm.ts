@@ -4,6 +4,7 @@ import pc from 'picocolors';
 import { type CommandContext, printJson } from '../context.ts';
 import { call } from '../control/client.ts';
 import { clearStale, socketNames, socketPath } from '../control/sockets.ts';
+import { explain } from '../exit.ts';
 import { crashReason } from '../guest-end.ts';
 import { Progress } from '../progress.ts';
 import { sizeText } from '../size-text.ts';
@@ -27,6 +28,9 @@ interface MachineInfo {
   readonly adapters: readonly { readonly name: string; readonly mac: string }[];
   readonly crash?: { readonly message?: string; readonly parameters: readonly string[] };
 }
+
+/** How long a machine may take to say how it is. */
+const PATIENCE_MS = 5_000;
 
 /** `kensho vm ...` */
 export function addVmCommands(program: Command, context: CommandContext): void {
@@ -53,28 +57,31 @@ function addListing(vm: Command, context: CommandContext): void {
     .description('Lists the machines that run, and removes what others left behind that ended without order.')
     .option('--json', 'print it as JSON')
     .action(async ({ json }: JsonFlag) => {
-      const machines = await runningMachines();
+      const machines = await runningMachines(context);
       if (json) printJson(context, machines);
       else if (machines.length > 0) context.print(listText(machines));
     });
   machineCommand(vm, 'show', 'what a machine is, and how it is')
     .description('Says what a machine is, and which services its guest uses.')
     .action(async (name: string, { json }: JsonFlag) => {
-      const info = (await call(name, 'show')) as MachineInfo;
+      const info = (await call(name, 'show', {}, context)) as MachineInfo;
       if (json) printJson(context, info);
       else context.print(showText(info));
     });
 }
 
-async function runningMachines(): Promise<MachineInfo[]> {
+async function runningMachines({ signal }: CommandContext): Promise<MachineInfo[]> {
   const machines: MachineInfo[] = [];
   for (const name of socketNames()) {
     try {
-      machines.push((await call(name, 'show')) as MachineInfo);
+      const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
+      machines.push((await call(name, 'show', {}, { signal: patience })) as MachineInfo);
     } catch (error) {
+      signal.throwIfAborted();
       if ((error as { code?: string }).code !== 'NO_MACHINE') {
         // One that does not answer, or speaks another version, does not hide the others.
-        process.stderr.write(`kensho: ${name}: ${error instanceof Error ? error.message : error}\n`);
+        const isLate = error instanceof Error && error.name === 'TimeoutError';
+        process.stderr.write(`kensho: ${name}: ${isLate ? 'does not answer' : explain(error).line}\n`);
         continue;
       }
       // Its process was killed; another may have taken the name since.
@@ -92,7 +99,7 @@ function addStates(vm: Command, context: CommandContext): void {
     machineCommand(vm, verb, summary)
       .description(`${summary[0].toUpperCase()}${summary.slice(1)}.`)
       .action(async (name: string, { json }: JsonFlag) => {
-        const info = (await call(name, verb)) as MachineInfo;
+        const info = (await call(name, verb, {}, context)) as MachineInfo;
         if (json) printJson(context, info);
         else context.print(`${name}: ${info.state}`);
       });
@@ -100,7 +107,7 @@ function addStates(vm: Command, context: CommandContext): void {
   machineCommand(vm, 'heartbeat', 'whether the guest is alive')
     .description('Says whether the guest is alive: ok, lost-communication, no-contact or paused.')
     .action(async (name: string, { json }: JsonFlag) => {
-      const beat = (await call(name, 'heartbeat')) as {
+      const beat = (await call(name, 'heartbeat', {}, context)) as {
         state: string;
         missed: number;
         sinceLastBeatMs?: number;
@@ -127,7 +134,7 @@ function addStates(vm: Command, context: CommandContext): void {
       .action(
         async (name: string, flags: JsonFlag & { force?: boolean; message?: string; wait?: boolean }) => {
           const { json, ...rest } = flags;
-          const outcome = await call(name, 'shutdown', { action, ...rest }, { signal: context.signal });
+          const outcome = await call(name, 'shutdown', { action, ...rest }, context);
           const { end, restarting } = outcome as { end?: string; restarting?: boolean };
           if (json) printJson(context, outcome);
           else if (end === undefined) context.print(`${name}: the guest has agreed`);
@@ -138,7 +145,7 @@ function addStates(vm: Command, context: CommandContext): void {
   machineCommand(vm, 'time', 'have the guest set its clock')
     .description('Tells the guest the host’s time, to be set.')
     .action(async (name: string, { json }: JsonFlag) => {
-      await call(name, 'time');
+      await call(name, 'time', {}, context);
       if (json) printJson(context, { synchronised: true });
       else context.print(`${name}: synchronised`);
     });

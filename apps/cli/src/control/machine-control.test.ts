@@ -286,6 +286,14 @@ it('backs up the disks as they were when the guest was frozen', async () => {
   await image.close();
   expect(bytes.every((byte) => byte === 1)).toBe(true);
   await expect(machine.call('backup', { folder })).rejects.toMatchObject({ code: 'FILE_EXISTS' });
+  await expect(machine.call('backup', { folder: file })).rejects.toMatchObject({ code: 'NO_FOLDER' });
+});
+
+it.runIf(fs.existsSync('/proc/self'))('is not held up by a file system that takes no folders', async () => {
+  await expect(machine.call('backup', { folder: '/proc/kensho/backup' })).rejects.toMatchObject({
+    path: '/proc/kensho',
+  });
+  expect(machine.log).toEqual([]);
 });
 
 it('thaws the guest, and leaves no image, where the client goes away', async () => {

@@ -18,6 +18,7 @@ import {
   type ShutdownAction,
   versionName,
 } from '@kensho/integration-services';
+import { checkFolder, makeFolder } from '../files.ts';
 import type { RunEnd } from '../guest-end.ts';
 import { type ControlledAdapter, getAddresses, setAddresses } from './addresses.ts';
 import { Arguments } from './arguments.ts';
@@ -164,7 +165,12 @@ export class MachineControl {
     const pool = poolOf(args);
     const key = args.text('key');
     const value = await this.#need('kvp').get(pool, key);
-    if (value === undefined) throw new KenshoError('NO_SUCH_KEY', `the pool has no '${key}'`);
+    if (value === undefined) {
+      throw new KenshoError(
+        'NO_SUCH_KEY',
+        `there is no '${key}' in pool ${args.text('pool')}; --pool names another`,
+      );
+    }
     return plain(value);
   }
 
@@ -177,9 +183,11 @@ export class MachineControl {
     const targets = disks.map(({ name }, index) =>
       path.join(folder, `${index}-${path.parse(name).name}.${format === 'raw' ? 'img' : format}`),
     );
-    fs.mkdirSync(folder, { recursive: true });
+    checkFolder(folder);
+    makeFolder(folder);
     const taken = targets.find((file) => fs.existsSync(file));
-    if (taken !== undefined) throw new KenshoError('FILE_EXISTS', `${taken} is there already`);
+    if (taken !== undefined)
+      throw new KenshoError('FILE_EXISTS', `${taken} is there already: choose another folder`);
     const snapshots: Disk[] = [];
     let taking = Promise.resolve();
     let frozenAtMs = 0;
