@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Random } from '../random.ts';
 import { FuzzFailure, type FuzzSubject, type FuzzTarget } from './target.ts';
 
@@ -24,7 +26,7 @@ export interface FuzzResult {
   readonly cases: number;
   readonly seconds: number;
   readonly casesPerSecond: number;
-  /** Memory in use after a tenth of the run and at its end, after a garbage collection where that can be had. */
+  /** Memory in use after a tenth of the run and at its end; after a garbage collection, unless the run is too short to tell. */
   readonly heapBytesEarly: number;
   readonly heapBytesEnd: number;
 }
@@ -49,9 +51,11 @@ export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<Fu
   let cases = 0;
   let last = 0;
   let early: { readonly cases: number; readonly bytes: number } | undefined;
+  const measures = caseLimit >= LEAST_CASES_FOR_GROWTH;
   const share = () => Math.max(cases / caseLimit, elapsed() / timeLimit);
   while (cases < caseLimit && elapsed() < timeLimit && options.stopped?.() !== true) {
-    if (early === undefined && cases > 0 && share() >= 0.1) early = { cases, bytes: await memoryInUse() };
+    if (early === undefined && cases > 0 && share() >= 0.1)
+      early = { cases, bytes: await memoryInUse(measures) };
     for (let i = 0; i < BATCH && cases < caseLimit; i++, cases++) {
       last = only ?? seeds.u32();
       onCase?.(last, cases);
@@ -61,7 +65,7 @@ export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<Fu
     await new Promise((resolve) => setImmediate(resolve));
   }
   const seconds = elapsed();
-  const heapBytesEnd = await memoryInUse();
+  const heapBytesEnd = await memoryInUse(measures);
   const heapBytesEarly = early?.bytes ?? heapBytesEnd;
   const grown = heapBytesEnd - heapBytesEarly;
   const limit = options.growthLimitBytes ?? GROWTH_LIMIT_BYTES;
@@ -94,10 +98,19 @@ async function runCase(target: FuzzTarget, subject: FuzzSubject, seed: number): 
   }
 }
 
+/** What memory is in use shows only after a collection; a thread cannot be started with the option that allows one. */
+function collectGarbage(): void {
+  if (globalThis.gc === undefined) {
+    setFlagsFromString('--expose-gc');
+    globalThis.gc = runInNewContext('gc') as NodeJS.GCFunction;
+  }
+  globalThis.gc();
+}
+
 /** Twice, with a pause: what a collection found to be garbage is given back beside the thread. */
-async function memoryInUse(): Promise<number> {
-  for (let i = 0; i < 2; i++) {
-    globalThis.gc?.();
+async function memoryInUse(collected: boolean): Promise<number> {
+  for (let i = 0; collected && i < 2; i++) {
+    collectGarbage();
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   const { heapUsed, external } = process.memoryUsage();

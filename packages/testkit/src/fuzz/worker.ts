@@ -1,5 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
 import { fuzz } from './driver.ts';
 import type { FuzzTarget } from './target.ts';
@@ -30,9 +28,6 @@ async function work(): Promise<FuzzAnswer> {
 
 // Where a case fails shows when it is run again: errors are part of many cases, and their stacks cost more than they do.
 if (options.only === undefined) Error.stackTraceLimit = 0;
-// What memory is in use shows only after a collection; a thread cannot be started with the option that allows one.
-setFlagsFromString('--expose-gc');
-globalThis.gc ??= runInNewContext('gc');
 // A case that waits for ever must not look like a thread with nothing left to do.
 const alive = setInterval(() => {}, 2 ** 30);
 parentPort?.postMessage(await work());
