@@ -29,13 +29,13 @@ describe('how a guest ends', () => {
     [{ reason: 'quit' }, 130, 'the guest was ended'],
   ])('case %#', (end, exitCode, line) => expect(explainEnd(end)).toEqual({ exitCode, line }));
 
-  it('gives an exit port odd codes of eight bits, which nothing else has but a failure', () => {
+  it('gives an exit port odd codes of eight bits, which nothing else has but failures and signals', () => {
     for (const value of [0, 1, 127, 128, 0xffffffff]) {
       const code = exitPortCode(value);
       expect(code % 2).toBe(1);
       expect(code).toBeLessThan(256);
     }
     const others = Object.values(ExitCode).filter((code) => code % 2 === 1);
-    expect(others).toEqual([ExitCode.FAILED, ExitCode.SIGTERM]);
+    expect(others).toEqual([ExitCode.FAILED, ExitCode.SIGHUP, ExitCode.SIGTERM]);
   });
 });
