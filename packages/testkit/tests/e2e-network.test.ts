@@ -1,68 +1,31 @@
-import { GuestEvent, GuestFault, type GuestTask } from '@kensho/core';
+import { GuestFault } from '@kensho/core';
 import {
   type GuestNetworkInterface,
   NetworkVsc,
   type NetworkVscOptions,
   NvspVersion,
 } from '@kensho/devices-net';
-import type { KitKernel } from '@kensho/guest-kit';
 import { describe, expect, it } from 'vitest';
-import { Random, runGuest } from '../src/index.ts';
-import { BackToBack, frameTo, interfaces, nic, plugins, tcpTo } from './test-utils/network.ts';
-import { succeeded } from './test-utils/storage.ts';
-
-type Program = (
-  kernel: KitKernel,
-  left: GuestNetworkInterface,
-  right: GuestNetworkInterface,
-  cable: BackToBack,
-) => GuestTask;
+import { Random } from '../src/index.ts';
+import {
+  demandSame,
+  exchange,
+  followLink,
+  holdBack,
+  type Program,
+  runBackToBack,
+  type TwoAdapters,
+} from './test-utils/back-to-back.ts';
+import { frameTo, nic, plugins, tcpTo } from './test-utils/network.ts';
 
 /** Runs a guest with two adapters back to back. */
-async function withTwo(
-  program: Program,
-  vsc: NetworkVscOptions = {},
-  host: { maxSubChannels?: number } = {},
-) {
-  const cable = new BackToBack();
-  const run = await runGuest({
+function withTwo(program: Program, vsc: NetworkVscOptions = {}, host: { maxSubChannels?: number } = {}) {
+  const machine: TwoAdapters = {
     plugins,
-    devices: [nic(1, cable.ends[0], host), nic(2, cable.ends[1], host)],
+    device: (number, end) => nic(number, end, host),
     drivers: { vscs: [new NetworkVsc(vsc)] },
-    *main(kernel) {
-      const [left, right] = yield* interfaces(kernel, 2);
-      yield* program(kernel, left, right, cable);
-    },
-    onLine(line) {
-      if (line === 'pull') cable.setLink(false);
-      if (line === 'plug') cable.setLink(true);
-    },
-  });
-  return succeeded(run);
-}
-
-function demandSame(got: Uint8Array, expected: Uint8Array, what: string): void {
-  if (Buffer.compare(got, expected) !== 0) throw new GuestFault(`${what}: other bytes (${got.length})`);
-}
-
-/** Sends `frames` from one end while the other receives as many. */
-function* exchange(
-  kernel: KitKernel,
-  from: GuestNetworkInterface,
-  to: GuestNetworkInterface,
-  frames: readonly Uint8Array[],
-): GuestTask {
-  const done = new GuestEvent();
-  const receiver = function* (): GuestTask {
-    for (const [i, frame] of frames.entries()) {
-      const received = yield* to.receive();
-      demandSame(received.bytes, frame, `frame ${i}`);
-    }
-    done.set();
   };
-  kernel.spawn('receiver', receiver());
-  for (const bytes of frames) yield* from.send({ bytes });
-  yield* done.wait();
+  return runBackToBack(machine, program);
 }
 
 describe('two adapters back to back', () => {
@@ -140,36 +103,13 @@ describe('two adapters back to back', () => {
   });
 
   it('hold the sender back while the receiver does not read, and lose nothing', async () => {
-    const run = await withTwo(
-      function* (kernel, left, right, cable) {
-        const frames = Array.from({ length: 1000 }, (_, i) =>
-          frameTo(right.mac, left.mac, new Random(i).bytes(1200)),
-        );
-        const sender = function* (): GuestTask {
-          for (const bytes of frames) yield* left.send({ bytes });
-        };
-        kernel.spawn('sender', sender());
-        yield* kernel.sleep(50e6);
-        if (cable.waiting === 0) throw new GuestFault('the cable is empty');
-        for (const [i, frame] of frames.entries()) {
-          demandSame((yield* right.receive()).bytes, frame, `frame ${i}`);
-        }
-      },
-      { queueFrames: 8, receiveBufferBytes: 128 * 1024 },
-    );
+    const run = await withTwo(holdBack(1000, 50e6), { queueFrames: 8, receiveBufferBytes: 128 * 1024 });
     expect(run.counters['device.nic2.waits']).toBeGreaterThan(0);
     expect(run.counters['device.nic2.dropped']).toBe(0);
   });
 
   it('follow the link', async () => {
-    await withTwo(function* (kernel, left, right) {
-      for (const up of [false, true, false, true]) {
-        kernel.print(up ? 'plug' : 'pull');
-        yield* left.linkChanged.wait();
-        if (left.linkUp !== up) throw new GuestFault(`the link is ${left.linkUp ? 'up' : 'down'}`);
-      }
-      yield* exchange(kernel, left, right, [frameTo(right.mac, left.mac, new Uint8Array(100))]);
-    });
+    await withTwo(followLink);
   });
 
   it('spread flows over sub-channels', async () => {

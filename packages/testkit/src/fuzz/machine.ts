@@ -158,6 +158,21 @@ export class FuzzMachine {
     return this.vp(vpIndex).msrWrite(msr, { lo: lo >>> 0, hi: hi >>> 0 });
   }
 
+  /** Reads a port; a value that fits the access. */
+  portIn(port: number, sizeBytes: number): number {
+    const value = this.vp().portRead(port, sizeBytes);
+    expectAlways(
+      Number.isInteger(value) && value >= 0 && value < 2 ** (8 * sizeBytes),
+      () => `port ${port.toString(16)}, ${sizeBytes} bytes: ${value}`,
+    );
+    return value;
+  }
+
+  /** Writes the low bytes of a value to a port. */
+  portOut(port: number, sizeBytes: number, value: number): void {
+    this.vp().portWrite(port, sizeBytes, (value & (2 ** (8 * sizeBytes) - 1)) >>> 0);
+  }
+
   /** Names the guest's system and places the hypercall page, as every guest does first. */
   enableHypercalls(guestPage: number): void {
     this.writeMsr(MSR_GUEST_OS_ID, 0x10000, 0x81ff0000);

@@ -86,7 +86,7 @@ class IdeCase {
     await this.#machine.serve(this.#controller.stop());
     this.#board.stop();
     for (const port of [CHANNELS[0].command, CHANNELS[1].control, BUS_MASTER_BASE, CONFIG_DATA]) {
-      expectAlways(this.#in(port, 1) === 0xff, () => `port ${port.toString(16)} still answers`);
+      expectAlways(this.#machine.portIn(port, 1) === 0xff, () => `port ${port.toString(16)} still answers`);
     }
     this.#machine.partition.dma.detach(DEVICE);
     this.#machine.end();
@@ -98,10 +98,13 @@ class IdeCase {
     const { command, control } = CHANNELS[channel];
     switch (random.below(12)) {
       case 0:
-        this.#out(command + random.below(8), random.pick([1, 1, 2, 4]), random.u32());
+        this.#machine.portOut(command + random.below(8), random.pick([1, 1, 2, 4]), random.u32());
         return;
       case 1:
-        this.#in(mostly(random, () => command + random.below(8)) & 0xffff, random.pick([1, 1, 2, 4]));
+        this.#machine.portIn(
+          mostly(random, () => command + random.below(8)) & 0xffff,
+          random.pick([1, 1, 2, 4]),
+        );
         return;
       case 2:
       case 3:
@@ -120,12 +123,12 @@ class IdeCase {
         return;
       case 9:
         if (random.oneIn(3))
-          this.#out(
+          this.#machine.portOut(
             control,
             1,
             mostly(random, () => random.pick([0, 0, 2, SRST, 0x80])),
           );
-        else this.#in(control, 1);
+        else this.#machine.portIn(control, 1);
         return;
       case 10:
         this.#busMaster(random.below(16), random.pick([1, 2, 4]));
@@ -133,7 +136,7 @@ class IdeCase {
       default:
         if (random.oneIn(3)) this.#configure();
         else if (random.oneIn(2))
-          this.#out(mostly(random, () => 0x20 + random.below(2)) & 0xffff, 1, random.u32());
+          this.#machine.portOut(mostly(random, () => 0x20 + random.below(2)) & 0xffff, 1, random.u32());
         else this.#machine.ram(random.below(RAM_PAGES) * PAGE_SIZE).set(random.bytes(64));
     }
   }
@@ -147,18 +150,18 @@ class IdeCase {
     const sectors = 1 + random.below(3);
     const block = random.below(DISK_BYTES / 512);
     if (dma) this.#describeMemory(channel, write, sectors * 512);
-    this.#out(command + 6, 1, 0xe0);
-    this.#out(command + 2, 1, sectors);
-    for (let i = 0; i < 3; i++) this.#out(command + 3 + i, 1, (block >>> (8 * i)) & 0xff);
+    this.#machine.portOut(command + 6, 1, 0xe0);
+    this.#machine.portOut(command + 2, 1, sectors);
+    for (let i = 0; i < 3; i++) this.#machine.portOut(command + 3 + i, 1, (block >>> (8 * i)) & 0xff);
     if (random.oneIn(8)) this.#act();
-    this.#out(command + 7, 1, write ? (dma ? 0xca : 0x30) : dma ? 0xc8 : 0x20);
+    this.#machine.portOut(command + 7, 1, write ? (dma ? 0xca : 0x30) : dma ? 0xc8 : 0x20);
     if (dma) {
-      this.#out(BUS_MASTER_BASE + 8 * channel, 1, write ? 1 : 9);
+      this.#machine.portOut(BUS_MASTER_BASE + 8 * channel, 1, write ? 1 : 9);
       return;
     }
     for (let i = 0; i < 128 * sectors && !random.oneIn(400); i++) {
-      if (write) this.#out(command, 4, i);
-      else this.#in(command, 4);
+      if (write) this.#machine.portOut(command, 4, i);
+      else this.#machine.portIn(command, 4);
     }
   }
 
@@ -171,9 +174,9 @@ class IdeCase {
     view.setUint32(0, PAGE_SIZE * (1 + random.below(RAM_PAGES - 2)) + 2 * random.below(1000), true);
     view.setUint32(4, 0x80000000 | sizeBytes, true);
     const base = BUS_MASTER_BASE + 8 * channel;
-    this.#out(base, 1, write ? 0 : 8);
-    this.#out(base + 4, 4, table);
-    this.#out(base + 2, 1, 0x66);
+    this.#machine.portOut(base, 1, write ? 0 : 8);
+    this.#machine.portOut(base + 4, 4, table);
+    this.#machine.portOut(base + 2, 1, 0x66);
   }
 
   /** A command with operands that are mostly within the disk. */
@@ -182,22 +185,23 @@ class IdeCase {
     const { command } = CHANNELS[channel];
     const code = mostly(random, () => random.pick(COMMANDS), 16) & 0xff;
     const block = mostly(random, () => random.below(DISK_BYTES / 512 + 2));
-    this.#out(command + 6, 1, (random.oneIn(6) ? random.u32() : 0xe0) | (random.below(2) << 4));
+    this.#machine.portOut(command + 6, 1, (random.oneIn(6) ? random.u32() : 0xe0) | (random.below(2) << 4));
     // The previous contents of these registers are the upper half of a command of 48 bits.
     for (let round = random.below(2); round >= 0; round--) {
-      this.#out(
+      this.#machine.portOut(
         command + 1,
         1,
         mostly(random, () => random.pick([0, 1, 2, 3])),
       );
-      this.#out(
+      this.#machine.portOut(
         command + 2,
         1,
         mostly(random, () => random.below(9)),
       );
-      for (let i = 0; i < 3; i++) this.#out(command + 3 + i, 1, round === 1 ? 0 : (block >>> (8 * i)) & 0xff);
+      for (let i = 0; i < 3; i++)
+        this.#machine.portOut(command + 3 + i, 1, round === 1 ? 0 : (block >>> (8 * i)) & 0xff);
     }
-    this.#out(command + 7, 1, code);
+    this.#machine.portOut(command + 7, 1, code);
     if (code === PACKET && !random.oneIn(4)) this.#packet(command);
   }
 
@@ -208,7 +212,7 @@ class IdeCase {
     packet[4] = random.u32();
     packet[5] = random.below(130);
     packet[8] = random.below(8);
-    for (let i = 0; i < 12; i += 2) this.#out(command, 2, packet[i] | (packet[i + 1] << 8));
+    for (let i = 0; i < 12; i += 2) this.#machine.portOut(command, 2, packet[i] | (packet[i + 1] << 8));
   }
 
   #moveData(command: number): void {
@@ -216,8 +220,8 @@ class IdeCase {
     const sizeBytes = random.pick([2, 2, 4]);
     const write = random.oneIn(3);
     for (let i = random.pick([1, 1, 10, 256]); i > 0; i--) {
-      if (write) this.#out(command, sizeBytes, i);
-      else this.#in(command, sizeBytes);
+      if (write) this.#machine.portOut(command, sizeBytes, i);
+      else this.#machine.portIn(command, sizeBytes);
     }
   }
 
@@ -239,15 +243,15 @@ class IdeCase {
       }
     }
     const base = BUS_MASTER_BASE + 8 * channel;
-    this.#out(base + 4, 4, table);
-    this.#out(base + 2, 1, random.oneIn(2) ? 0x66 : random.u32());
-    this.#out(base, 1, random.oneIn(8) ? random.u32() : 1 | (random.below(2) << 3));
-    if (random.oneIn(3)) this.#out(base, 1, 0);
+    this.#machine.portOut(base + 4, 4, table);
+    this.#machine.portOut(base + 2, 1, random.oneIn(2) ? 0x66 : random.u32());
+    this.#machine.portOut(base, 1, random.oneIn(8) ? random.u32() : 1 | (random.below(2) << 3));
+    if (random.oneIn(3)) this.#machine.portOut(base, 1, 0);
   }
 
   #busMaster(offset: number, sizeBytes: number): void {
-    if (this.#random.oneIn(2)) this.#in(BUS_MASTER_BASE + offset, sizeBytes);
-    else this.#out(BUS_MASTER_BASE + offset, sizeBytes, this.#random.u32());
+    if (this.#random.oneIn(2)) this.#machine.portIn(BUS_MASTER_BASE + offset, sizeBytes);
+    else this.#machine.portOut(BUS_MASTER_BASE + offset, sizeBytes, this.#random.u32());
   }
 
   #configure(): void {
@@ -257,12 +261,12 @@ class IdeCase {
       mostly(random, () => random.pick([4, 6, 0x0c, 0x20, 0x20, 0x24, 0x3c, 0x40, 0x42, 0x44, 0x48])) & 0xff;
     this.#select(devfn, offset);
     const sizeBytes = random.pick([1, 2, 4]);
-    if (random.oneIn(3)) this.#in(CONFIG_DATA + (offset & 3), sizeBytes);
-    else this.#out(CONFIG_DATA + (offset & 3), sizeBytes, edgeValue(random));
+    if (random.oneIn(3)) this.#machine.portIn(CONFIG_DATA + (offset & 3), sizeBytes);
+    else this.#machine.portOut(CONFIG_DATA + (offset & 3), sizeBytes, edgeValue(random));
   }
 
   #select(devfn: number, offset: number): void {
-    this.#out(CONFIG_ADDRESS, 4, (0x80000000 | (devfn << 8) | (offset & 0xfc)) >>> 0);
+    this.#machine.portOut(CONFIG_ADDRESS, 4, (0x80000000 | (devfn << 8) | (offset & 0xfc)) >>> 0);
   }
 
   /** Whatever went before: decoded again, reset and asked, the disk says what it is. */
@@ -274,47 +278,34 @@ class IdeCase {
       [0x04, 2, 0x0005],
     ] as const) {
       this.#select(IDE_DEVFN, offset);
-      this.#out(CONFIG_DATA + (offset & 3), sizeBytes, value);
+      this.#machine.portOut(CONFIG_DATA + (offset & 3), sizeBytes, value);
     }
     const { command, control } = CHANNELS[0];
-    for (const channel of [0, 1]) this.#out(BUS_MASTER_BASE + 8 * channel, 1, 0);
-    this.#out(control, 1, SRST);
+    for (const channel of [0, 1]) this.#machine.portOut(BUS_MASTER_BASE + 8 * channel, 1, 0);
+    this.#machine.portOut(control, 1, SRST);
     await this.#machine.settle();
-    this.#out(control, 1, 0);
+    this.#machine.portOut(control, 1, 0);
     await this.#machine.settle();
-    this.#out(command + 6, 1, 0xa0);
-    const idle = this.#in(command + STATUS, 1);
+    this.#machine.portOut(command + 6, 1, 0xa0);
+    const idle = this.#machine.portIn(command + STATUS, 1);
     expectAlways((idle & (BSY | DRQ)) === 0, () => `after a reset the status is ${idle.toString(16)}`);
-    this.#out(command + STATUS, 1, IDENTIFY_DEVICE);
+    this.#machine.portOut(command + STATUS, 1, IDENTIFY_DEVICE);
     await this.#machine.settle();
-    const status = this.#in(command + STATUS, 1);
+    const status = this.#machine.portIn(command + STATUS, 1);
     expectAlways(
       (status & (BSY | DRQ | ERR)) === DRQ,
       () => `IDENTIFY DEVICE ends with status ${status.toString(16)}`,
     );
-    const words = Array.from({ length: 256 }, () => this.#in(command, 2));
+    const words = Array.from({ length: 256 }, () => this.#machine.portIn(command, 2));
     expectAlways(
       words[60] + words[61] * 65536 === DISK_BYTES / 512,
       'IDENTIFY DEVICE names another capacity',
     );
-    const after = this.#in(command + STATUS, 1);
+    const after = this.#machine.portIn(command + STATUS, 1);
     expectAlways(
       (after & (BSY | DRQ | ERR)) === 0,
       () => `after its data the status is ${after.toString(16)}`,
     );
-  }
-
-  #in(port: number, sizeBytes: number): number {
-    const value = this.#machine.vp().portRead(port, sizeBytes);
-    expectAlways(
-      Number.isInteger(value) && value >= 0 && value < 2 ** (8 * sizeBytes),
-      () => `port ${port.toString(16)}, ${sizeBytes} bytes: ${value}`,
-    );
-    return value;
-  }
-
-  #out(port: number, sizeBytes: number, value: number): void {
-    this.#machine.vp().portWrite(port, sizeBytes, (value & (2 ** (8 * sizeBytes) - 1)) >>> 0);
   }
 }
 

@@ -138,7 +138,7 @@ class TulipCase {
     this.#function.stop();
     await this.#machine.settle();
     this.#board.stop();
-    expectAlways(this.#in(PORT + 8 * STATUS, 4) === 0xffffffff, 'its ports still answer');
+    expectAlways(this.#machine.portIn(PORT + 8 * STATUS, 4) === 0xffffffff, 'its ports still answer');
     this.#machine.partition.dma.detach(DEVICE);
     this.#machine.end();
   }
@@ -147,10 +147,10 @@ class TulipCase {
     const random = this.#random;
     switch (random.below(12)) {
       case 0:
-        this.#out(PORT + random.below(128), random.pick([1, 2, 4]), edgeValue(random));
+        this.#machine.portOut(PORT + random.below(128), random.pick([1, 2, 4]), edgeValue(random));
         return;
       case 1:
-        this.#in(PORT + random.below(128), random.pick([1, 2, 4]));
+        this.#machine.portIn(PORT + random.below(128), random.pick([1, 2, 4]));
         return;
       case 2:
         this.#writeRegister();
@@ -190,7 +190,7 @@ class TulipCase {
 
   #bringUp(): void {
     this.#select(DEVFN, 4);
-    this.#out(CONFIG_DATA, 2, 7);
+    this.#machine.portOut(CONFIG_DATA, 2, 7);
     this.#write(BUS_MODE, 1);
     this.#layList(TRANSMIT_LIST);
     this.#layList(RECEIVE_LIST);
@@ -304,8 +304,8 @@ class TulipCase {
     const offset = mostly(random, () => random.pick([4, 6, 0x0c, 0x10, 0x14, 0x3c, 0x40])) & 0xff;
     this.#select(DEVFN, offset);
     const sizeBytes = random.pick([1, 2, 4]);
-    if (random.oneIn(3)) this.#in(CONFIG_DATA + (offset & 3), sizeBytes);
-    else this.#out(CONFIG_DATA + (offset & 3), sizeBytes, edgeValue(random));
+    if (random.oneIn(3)) this.#machine.portIn(CONFIG_DATA + (offset & 3), sizeBytes);
+    else this.#machine.portOut(CONFIG_DATA + (offset & 3), sizeBytes, edgeValue(random));
   }
 
   /** Whatever went before: after a reset it sends a frame, and receives one. */
@@ -317,7 +317,7 @@ class TulipCase {
       [0x04, 5],
     ] as const) {
       this.#select(DEVFN, offset);
-      this.#out(CONFIG_DATA, 4, value);
+      this.#machine.portOut(CONFIG_DATA, 4, value);
     }
     this.#write(BUS_MODE, 1);
     await this.#machine.settle();
@@ -350,27 +350,14 @@ class TulipCase {
   }
 
   #select(devfn: number, offset: number): void {
-    this.#out(CONFIG_ADDRESS, 4, (0x80000000 | (devfn << 8) | (offset & 0xfc)) >>> 0);
+    this.#machine.portOut(CONFIG_ADDRESS, 4, (0x80000000 | (devfn << 8) | (offset & 0xfc)) >>> 0);
   }
 
   #read(register: number): number {
-    return this.#in(PORT + 8 * register, 4);
+    return this.#machine.portIn(PORT + 8 * register, 4);
   }
 
   #write(register: number, value: number): void {
-    this.#out(PORT + 8 * register, 4, value);
-  }
-
-  #in(port: number, sizeBytes: number): number {
-    const value = this.#machine.vp().portRead(port, sizeBytes);
-    expectAlways(
-      Number.isInteger(value) && value >= 0 && value < 2 ** (8 * sizeBytes),
-      () => `port ${port.toString(16)}, ${sizeBytes} bytes: ${value}`,
-    );
-    return value;
-  }
-
-  #out(port: number, sizeBytes: number, value: number): void {
-    this.#machine.vp().portWrite(port, sizeBytes, (value & (2 ** (8 * sizeBytes) - 1)) >>> 0);
+    this.#machine.portOut(PORT + 8 * register, 4, value);
   }
 }
