@@ -26,7 +26,7 @@ export interface FuzzResult {
   readonly cases: number;
   readonly seconds: number;
   readonly casesPerSecond: number;
-  /** Memory in use after a tenth of the run and at its end; after a garbage collection, unless the run is too short to tell. */
+  /** Memory in use after a tenth of the run and at its end, after a garbage collection. */
   readonly heapBytesEarly: number;
   readonly heapBytesEnd: number;
 }
@@ -51,11 +51,9 @@ export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<Fu
   let cases = 0;
   let last = 0;
   let early: { readonly cases: number; readonly bytes: number } | undefined;
-  const measures = caseLimit >= LEAST_CASES_FOR_GROWTH;
   const share = () => Math.max(cases / caseLimit, elapsed() / timeLimit);
   while (cases < caseLimit && elapsed() < timeLimit && options.stopped?.() !== true) {
-    if (early === undefined && cases > 0 && share() >= 0.1)
-      early = { cases, bytes: await memoryInUse(measures) };
+    if (early === undefined && cases > 0 && share() >= 0.1) early = { cases, bytes: await memoryInUse() };
     for (let i = 0; i < BATCH && cases < caseLimit; i++, cases++) {
       last = only ?? seeds.u32();
       onCase?.(last, cases);
@@ -65,7 +63,7 @@ export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<Fu
     await new Promise((resolve) => setImmediate(resolve));
   }
   const seconds = elapsed();
-  const heapBytesEnd = await memoryInUse(measures);
+  const heapBytesEnd = await memoryInUse();
   const heapBytesEarly = early?.bytes ?? heapBytesEnd;
   const grown = heapBytesEnd - heapBytesEarly;
   const limit = options.growthLimitBytes ?? GROWTH_LIMIT_BYTES;
@@ -108,8 +106,8 @@ function collectGarbage(): void {
 }
 
 /** Twice, with a pause: what a collection found to be garbage is given back beside the thread. */
-async function memoryInUse(collected: boolean): Promise<number> {
-  for (let i = 0; collected && i < 2; i++) {
+async function memoryInUse(): Promise<number> {
+  for (let i = 0; i < 2; i++) {
     collectGarbage();
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
